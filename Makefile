@@ -1,0 +1,60 @@
+# Two commands do everything on a fresh machine:
+#   make demo   sets up .venv, animates a real portrait, leaves demo/out.mp4 and demo/out.png
+#   make test   sets up .venv with the test tools, checks the style, runs the tests
+
+PYTHON ?= python3
+VENV ?= .venv
+MOTION ?= smile
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+# GLOG/TF levels: MediaPipe writes a page of its own log at every start otherwise.
+export GLOG_minloglevel ?= 2
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+
+.PHONY: demo test lint format setup clean help
+
+help:
+	@sed -n '2,4s/^# \{0,1\}//p' Makefile
+
+setup: $(VENV)/.installed-demo
+
+# One stamp for each set of extras: an install runs again only when what it reads has changed.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "mien: $(PYTHON) is too old, Mien needs Python 3.11 or newer: run make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+		{ echo "mien: $(PYTHON) cannot make a virtual environment: on Debian run apt-get install python3-venv"; exit 1; }
+
+$(VENV)/.installed-demo: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing Mien into $(VENV) (a few minutes the first time)"
+	@$(INSTALL) -e '.[demo]'
+	@$(BIN)/python -m ui.system
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing Mien and its test tools into $(VENV) (a few minutes the first time)"
+	@$(INSTALL) -e '.[dev,train,bench]'
+	@$(BIN)/python -m ui.system
+	@touch $@ $(VENV)/.installed-demo
+
+demo: $(VENV)/.installed-demo
+	@mkdir -p demo
+	@$(BIN)/python -m ui.demo portrait demo/astronaut.png
+	$(BIN)/mien animate -s demo/astronaut.png -m $(MOTION) -o demo/out.mp4
+	@$(BIN)/python -m ui.demo sheet demo/out.mp4 demo/out.png
+	@echo "demo/out.mp4 is the animation, demo/out.png shows it as one picture"
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+
+format: $(VENV)/.installed-dev
+	$(BIN)/python -m ruff check --fix .
+	$(BIN)/python -m ruff format .
+
+test: lint
+	$(BIN)/python -m pytest -q --durations=10
+
+clean:
+	rm -rf $(VENV) demo build *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,175 @@
+"""PortraitAnimator: a portrait and a motion in, frames out.
+
+    animator = PortraitAnimator.from_pretrained("mini")
+    for frame in animator.animate(Portrait.open("portrait.jpg"), Motion.load("smile.safetensors")):
+        ...
+
+The result is an iterator: frames are made when they are asked for, so a long clip needs no more memory than a short one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from animate.errors import FaceError, OptionError
+from animate.motion import Motion
+from animate.portrait import Portrait
+from animate.prior import InteriorPrior
+from animate.retarget import retarget
+from animate.segmentation import PersonSegmenter
+from animate.warp import PortraitWarp
+from weights.errors import WeightsError
+
+METHODS = ("mini", "prior", "warp", "still")
+EMBEDDED = Path(__file__).resolve().parents[1] / "weights" / "embedded"
+CHUNK = 4  # frames that go through the network together
+
+
+class PortraitAnimator:
+    """Draws a portrait with a motion's expressions.
+
+    Args:
+        painter: the network over warp and prior, or None for the methods without one.
+        method: "mini" (warp, prior, network), "prior", "warp" or "still" (the benchmark's baselines).
+
+    Attributes:
+        timings: seconds that each stage of the last run took.
+    """
+
+    def __init__(self, painter=None, method: str = "mini"):
+        if method not in METHODS:
+            raise OptionError(f"Unknown method {method!r}: choose one of {', '.join(METHODS)}.")
+        self.painter, self.method = painter, method
+        self.timings: dict[str, float] = defaultdict(float)
+        self._segmenter: PersonSegmenter | None = None
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_folder: str | Path = "mini",
+        method: str = "mini",
+        device: str = "cpu",
+        steps: int | None = None,
+        seed: int = 0,
+    ) -> PortraitAnimator:
+        """The embedded "mini" or a folder that `LandmarkAnimationPipeline.save_pretrained` wrote.
+
+        Args:
+            steps: denoising steps a frame, 1 to 50; None takes the model's own.
+            seed: of the one noise that all frames share.
+
+        Raises:
+            WeightsError: the folder is not there or does not hold a pipeline.
+            OptionError: an unknown method, or steps out of range.
+        """
+        if method != "mini":
+            return cls(None, method)
+        if steps is not None and not 1 <= steps <= 50:
+            raise OptionError(f"The number of steps must be 1 to 50 but is {steps}.")
+        folder = EMBEDDED / "mini" if str(name_or_folder) == "mini" else Path(name_or_folder)
+        if not (folder / "model_index.json").is_file():
+            raise WeightsError(
+                f"There is no model in {folder}: give 'mini' or a folder that holds a saved LandmarkAnimationPipeline."
+            )
+        from animate.painter import RegionPainter
+
+        return cls(RegionPainter.from_pretrained(folder, device=device, steps=steps, seed=seed), method)
+
+    def animate(
+        self,
+        portrait: Portrait,
+        motion: Motion,
+        *,
+        mode: str = "relative",
+        strengths: dict | None = None,
+        regions=None,
+        face=0,
+    ) -> Iterator[np.ndarray]:
+        """Frames (H, W, 3|4) uint8 at the portrait's own size, one for each frame of the motion.
+
+        Args:
+            mode: "relative" (the driver's change from its neutral face is added to the portrait) or "absolute".
+            strengths, regions: see `animate.retarget.retarget`.
+            face: which of the portrait's faces: an index, "largest", "left-to-right:N", ... (`faces.select_face`).
+
+        Raises:
+            FaceError, OptionError: at once, before the first frame.
+        """
+        from animate.faces import select_face
+
+        if not portrait.faces:
+            raise FaceError(f"No face is found in {portrait.name}: use a picture in which a face is seen clearly.")
+        chosen = select_face(portrait.faces, face)
+        with self._timed("retarget"):
+            targets = retarget(chosen.landmarks, motion, mode=mode, strengths=strengths, regions=regions)
+        return self.render(portrait, targets, source=chosen.landmarks)
+
+    def render(
+        self, portrait: Portrait, landmarks: np.ndarray, source: np.ndarray | None = None
+    ) -> Iterator[np.ndarray]:
+        """Frames for target landmarks (T, 478, 3) px; `source`: the portrait's own, those of face 0 when None."""
+        self.timings.clear()
+        if self.method == "still":
+            return (portrait.image.copy() for _ in landmarks)
+        if source is None:
+            source = portrait.faces[0].landmarks
+        return self._render(portrait, np.asarray(landmarks, np.float32), source)
+
+    def _render(self, portrait: Portrait, targets: np.ndarray, source: np.ndarray) -> Iterator[np.ndarray]:
+        image = portrait.image
+        colour = np.ascontiguousarray(image[..., :3])
+        with self._timed("prepare"):
+            warp = PortraitWarp(colour, source, self._person(image, source))
+            prior = InteriorPrior(warp) if self.method != "warp" else None
+            painting = self.painter.start(warp) if self.painter is not None else None
+        queue = iter(targets)
+        while chunk := list(islice(queue, CHUNK)):
+            fields, frames = [], []
+            with self._timed("warp"):
+                for target in chunk:
+                    fields.append(warp.field(target))
+                    frames.append(warp.render(fields[-1]))
+            if prior is not None:
+                with self._timed("prior"):
+                    for target, field, frame in zip(chunk, fields, frames, strict=True):
+                        prior.fill(frame, target, field.box[:2])
+            if painting is not None:
+                with self._timed("network"):
+                    painting.paint(frames, chunk, warp.box[:2])
+            for field, frame in zip(fields, frames, strict=True):
+                with self._timed("paste"):
+                    finished = self._finish(image, frame, field, warp)
+                yield finished
+
+    @staticmethod
+    def _finish(image: np.ndarray, frame: np.ndarray, field, warp: PortraitWarp) -> np.ndarray:
+        out = image.copy()
+        x0, y0, x1, y1 = field.box
+        out[y0:y1, x0:x1, :3] = frame
+        if image.shape[2] == 4:
+            out[y0:y1, x0:x1, 3] = warp.carry(image[..., 3], field)
+        return out
+
+    def _person(self, image: np.ndarray, source: np.ndarray) -> np.ndarray:
+        if image.shape[2] == 4 and image[..., 3].min() < 250:
+            return image[..., 3].astype(np.float32) / 255
+        if self._segmenter is None:
+            self._segmenter = PersonSegmenter()
+        points = source[:, :2]
+        return self._segmenter.mask(image[..., :3], np.concatenate([points.min(0), points.max(0)]))
+
+    @contextmanager
+    def _timed(self, stage: str):
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.timings[stage] += time.perf_counter() - began

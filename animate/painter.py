@@ -1,0 +1,114 @@
+"""The network's part of a frame: windows are cut, painted by the diffusion pipeline and pasted back as residuals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from animate.compositing import paste
+from animate.expression import expression_features, mirror_features
+from animate.regions import REGIONS, Region, cut, gate, region_map, window_matrix
+from animate.warp import PortraitWarp
+from weights.errors import WeightsError
+
+
+class RegionPainter:
+    """A `LandmarkAnimationPipeline` in its window configuration (`mini`), ready to paint.
+
+    Args:
+        pipeline: with a codec, a denoiser, a guider and expression tokens.
+        steps: denoising steps; None takes the pipeline's own.
+        seed: of the noise, which is the same for every frame and every clip.
+    """
+
+    def __init__(self, pipeline, steps: int | None = None, seed: int = 0):
+        self.pipeline, self.steps, self.seed = pipeline, steps, seed
+        pipeline.set_progress_bar_config(disable=True)
+
+    @classmethod
+    def from_pretrained(
+        cls, folder: Path, device: str = "cpu", steps: int | None = None, seed: int = 0
+    ) -> RegionPainter:
+        from animate.pipelines.landmark import LandmarkAnimationPipeline
+
+        try:
+            pipeline = LandmarkAnimationPipeline.from_pretrained(folder, dtype=compute_dtype(device))
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            raise WeightsError(f"The model in {folder} cannot be loaded ({error}); fetch or export it anew.") from error
+        pipeline.to(device)
+        pipeline.unet.to(memory_format=torch.channels_last)
+        return cls(pipeline, steps, seed)
+
+    def start(self, warp: PortraitWarp) -> Painting:
+        """What one portrait needs is made once."""
+        return Painting(self, warp)
+
+
+class Painting:
+    """One portrait's windows and expression; `paint` works on chunks of frames."""
+
+    def __init__(self, painter: RegionPainter, warp: PortraitWarp):
+        self.painter = painter
+        self.source_features = expression_features(warp.source)
+        self.references = {
+            region.name: _picture(cut(warp.image, window_matrix(warp.source, region), region)) for region in REGIONS
+        }
+
+    def paint(self, frames: list[np.ndarray], targets: list[np.ndarray], offset: tuple[int, int]) -> None:
+        """Adds the network's residuals to warped and filled frames, in place.
+
+        Args:
+            frames: (h, w, 3) uint8 each, whose pixel (0, 0) is the picture's pixel `offset`.
+            targets: (478, 3) target landmarks in picture pixels, one set a frame.
+        """
+        features = [np.concatenate([expression_features(t), self.source_features]) for t in targets]
+        for regions in _by_size(REGIONS):
+            jobs = [(frame, target, f, r) for frame, target, f in zip(frames, targets, features, strict=True) for r in regions]
+            matrices = [window_matrix(target, region) for _, target, _, region in jobs]
+            gates = [gate(target, m, region) for (_, target, _, region), m in zip(jobs, matrices, strict=True)]
+            bases = []
+            for (frame, _, _, region), matrix in zip(jobs, matrices, strict=True):
+                shifted = matrix.copy()
+                shifted[:, 2] += matrix[:, :2] @ offset
+                bases.append(_picture(cut(frame, shifted, region)))
+            maps = [region_map(t, m, r) for (_, t, _, r), m in zip(jobs, matrices, strict=True)]
+            vectors = [mirror_features(f) if r.mirrored else f for _, _, f, r in jobs]
+            base = torch.stack(bases).unsqueeze(2)
+            painted = self.painter.pipeline(
+                reference_image=torch.stack([self.references[r.name] for *_, r in jobs]),
+                landmark_map=torch.from_numpy(np.stack(maps)).permute(0, 3, 1, 2).unsqueeze(2).float() / 255,
+                base=base,
+                gate=torch.from_numpy(np.stack(gates))[:, None, None],
+                expression=torch.from_numpy(np.stack(vectors))[:, None],
+                num_inference_steps=self.painter.steps,
+                guidance_scale=1.0,
+                latents=self._noise(regions[0]),
+            ).frames
+            residuals = (painted.float() - base).squeeze(2).permute(0, 2, 3, 1).numpy() * 127.5
+            for (frame, _, _, _), matrix, residual in zip(jobs, matrices, residuals, strict=True):
+                paste(frame, np.ascontiguousarray(residual), matrix, offset)
+
+    def _noise(self, region: Region) -> torch.Tensor:
+        unet = self.painter.pipeline.unet
+        side = region.size // self.painter.pipeline.vae_scale_factor
+        generator = torch.Generator().manual_seed(self.painter.seed)
+        return torch.randn((1, unet.config.in_channels, 1, side, side), generator=generator)
+
+
+def compute_dtype(device: str) -> torch.dtype:
+    """bfloat16 where the processor multiplies it natively, else float32."""
+    if str(device).startswith("cuda"):
+        return torch.bfloat16
+    return torch.bfloat16 if getattr(torch.cpu, "_is_avx512_bf16_supported", bool)() else torch.float32
+
+
+def _picture(window: np.ndarray) -> torch.Tensor:
+    """(S, S, 3) uint8 to (3, S, S) float32 in [-1, 1]."""
+    return torch.from_numpy(window).permute(2, 0, 1).float() / 127.5 - 1
+
+
+def _by_size(regions: tuple[Region, ...]) -> list[list[Region]]:
+    sizes = sorted({region.size for region in regions})
+    return [[region for region in regions if region.size == size] for size in sizes]

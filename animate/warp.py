@@ -1,0 +1,281 @@
+"""Dense warp of a portrait to target landmarks.
+
+The 478-point mesh carries the face triangle by triangle. Four rings of extra vertices round the face oval carry
+hair, ears and neck rigidly with the head (Umeyama similarity of the stable points, 3-D, so that hair turns with a
+turning head) and fade to rest at the shoulders. The head is a layer of its own: what it uncovers shows a filled
+background plate, so shelves and door frames behind a moving head stay where they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+
+from animate import topology
+from animate.compositing import blend
+from animate.pose import fit_similarity, inter_ocular
+
+RING_FACTORS = (1.22, 1.6, 2.15, 3.0)
+RING_WEIGHT_UP = (1.0, 1.0, 0.92, 0.0)
+RING_WEIGHT_DOWN = (0.85, 0.45, 0.12, 0.0)
+RING_DEPTH = 0.55  # inter-ocular distances backwards per unit of ring factor: the skull falls away from the oval
+WORK_IOD = 96.0  # the field is rasterised at most at this many pixels per inter-ocular distance
+SHIFT = 4  # sub-pixel bits of OpenCV's polygon filler
+
+
+@dataclass
+class WarpField:
+    """Where each pixel of the working box comes from, and what the warp cannot know.
+
+    Attributes:
+        box: (x0, y0, x1, y1) of the picture's pixels that the field covers, half open.
+        map_x, map_y: (h, w) float32, source position in picture pixels for each pixel of the box.
+        inside: (h, w) float32 in [0, 1], 1 where the head layer (mesh and rings) covers the pixel.
+        stretch: (h, w) float32 >= 0, how many times the warp magnifies beyond the source (0 where it does not).
+        target: (478, 3) float32 target landmarks in picture pixels.
+    """
+
+    box: tuple[int, int, int, int]
+    map_x: np.ndarray
+    map_y: np.ndarray
+    inside: np.ndarray
+    stretch: np.ndarray
+    target: np.ndarray
+
+
+class PortraitWarp:
+    """Warps one face of one portrait; the per-portrait work is done once.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        landmarks: (478, 3) float32 px of the face in that picture.
+        person: (H, W) float32 in [0, 1], probability of person; None takes the whole picture as one layer.
+    """
+
+    def __init__(self, image: np.ndarray, landmarks: np.ndarray, person: np.ndarray | None = None):
+        self.image = image
+        self.source = np.asarray(landmarks, np.float32)
+        self.iod = float(inter_ocular(self.source))
+        self.scale = min(1.0, WORK_IOD / self.iod)
+        self.person = person
+        self._rings = self._build_rings()
+        self.source_points = np.concatenate([self.source, self._rings[0]])
+
+    def _build_rings(self) -> tuple[np.ndarray, np.ndarray]:
+        oval = self.source[list(topology.FACE_OVAL)]
+        centre = oval.mean(0)
+        eyes = self.source[[33, 133]].mean(0) - self.source[[362, 263]].mean(0)
+        right = -eyes[:2] / (np.linalg.norm(eyes[:2]) + 1e-6)
+        down = np.array([-right[1], right[0]])
+        if down @ (self.source[152, :2] - self.source[10, :2]) < 0:
+            down = -down
+        points, weights = [], []
+        for factor, up, low in zip(RING_FACTORS, RING_WEIGHT_UP, RING_WEIGHT_DOWN, strict=True):
+            ring = centre + factor * (oval - centre)
+            ring[:, 2] = oval[:, 2] + RING_DEPTH * self.iod * (factor - 1)
+            direction = (oval - centre)[:, :2]
+            direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+            fall = _smoothstep(direction @ down, 0.15, 0.75)
+            points.append(ring)
+            weights.append(up * (1 - fall) + low * fall)
+        return np.concatenate(points).astype(np.float32), np.concatenate(weights).astype(np.float32)
+
+    @cached_property
+    def box(self) -> tuple[int, int, int, int]:
+        """Pixels of the picture that a moving head can change: the outermost ring, widened by its own reach."""
+        outer = self._rings[0][-len(topology.FACE_OVAL) :, :2]
+        low, high = outer.min(0) - 0.1 * self.iod, outer.max(0) + 0.1 * self.iod
+        height, width = self.image.shape[:2]
+        x0, y0 = max(0, int(low[0])), max(0, int(low[1]))
+        x1, y1 = min(width, int(high[0]) + 1), min(height, int(high[1]) + 1)
+        return x0, y0, max(x1, x0 + 1), max(y1, y0 + 1)
+
+    @cached_property
+    def head_alpha(self) -> np.ndarray | None:
+        """(h, w) float32 over `box`: 1 on the person and a little beyond, so that soft hair edges stay whole."""
+        if self.person is None:
+            return None
+        x0, y0, x1, y1 = self.box
+        person = (self.person[y0:y1, x0:x1] > 0.12).astype(np.float32)
+        radius = max(1, round(0.035 * self.iod))
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+        grown = cv2.dilate(person, kernel)
+        return cv2.GaussianBlur(grown, (0, 0), max(0.8, 0.5 * radius))
+
+    @cached_property
+    def plate(self) -> np.ndarray | None:
+        """(h, w, 3) uint8 over `box`: the background with the person filled from its surroundings."""
+        if self.person is None:
+            return None
+        x0, y0, x1, y1 = self.box
+        crop = self.image[y0:y1, x0:x1]
+        known = (self.head_alpha < 0.02).astype(np.float32)
+        if known.mean() < 0.002:
+            return crop
+        scale = min(1.0, 256 / max(crop.shape[:2]))
+        small = cv2.resize(crop, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA).astype(np.float32)
+        known_small = cv2.resize(known, small.shape[1::-1], interpolation=cv2.INTER_AREA)
+        filled = push_pull(small, (known_small > 0.9).astype(np.float32))
+        filled = cv2.resize(filled, crop.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        weight = cv2.GaussianBlur(known, (0, 0), max(1.0, 0.01 * self.iod))[..., None] * known[..., None]
+        return np.clip(crop * weight + filled * (1 - weight), 0, 255).astype(np.uint8)
+
+    def field(self, target: np.ndarray) -> WarpField:
+        """The backward map for target landmarks (478, 3) px. Triangles are painted far to near, so that a face that
+        turns hides its own far cheek instead of tearing it."""
+        target = np.asarray(target, np.float32)
+        rings, weights = self._rings
+        rigid = list(topology.RIGID)
+        rotation, shift, scale = fit_similarity(self.source[rigid], target[rigid][None], _RIGID_WEIGHTS)
+        moved = (scale[0] * rings @ rotation[0].T + shift[0]).astype(np.float32)
+        ring_target = rings + weights[:, None] * (moved - rings)
+        points = np.concatenate([target, ring_target])
+
+        x0, y0, x1, y1 = self.box
+        k = self.scale
+        width, height = max(1, round((x1 - x0) * k)), max(1, round((y1 - y0) * k))
+        grid = (points[:, :2] - (x0, y0) + 0.5) * k - 0.5
+        source = self.source_points[:, :2]
+
+        triangles = _MESH
+        corners = grid[triangles]  # (M, 3, 2)
+        origin = source[triangles]
+        affine, area = _affine(corners, origin)
+        source_area = _signed_area(origin)
+        front = (area * np.sign(source_area) > 1e-3) | (_LAYER < 2)
+        depth = points[triangles, 2].mean(1)
+        order = np.lexsort((-depth, _LAYER))
+        order = order[front[order]]
+
+        ids = np.zeros((height, width), np.int32)
+        fixed = np.round(corners * (1 << SHIFT)).astype(np.int32)
+        for index in order.tolist():
+            cv2.fillConvexPoly(ids, fixed[index], index + 1, 8, SHIFT)
+        coefficients = np.concatenate([_identity(k, x0, y0)[None], affine])[ids]
+        ys = np.arange(height, dtype=np.float32)[:, None]
+        xs = np.arange(width, dtype=np.float32)[None]
+        map_x = coefficients[..., 0] * xs + coefficients[..., 1] * ys + coefficients[..., 2]
+        map_y = coefficients[..., 3] * xs + coefficients[..., 4] * ys + coefficients[..., 5]
+
+        with np.errstate(divide="ignore"):
+            magnify = np.abs(area) / (np.abs(source_area) * k * k + 1e-3)
+        magnify = np.concatenate([[1.0], np.where(_LAYER == 2, magnify, 1.0)]).astype(np.float32)
+        stretch = np.clip(magnify - 1.0, 0, 8)[ids]
+        return WarpField(
+            self.box, map_x, map_y, (ids > 0).astype(np.float32), cv2.GaussianBlur(stretch, (0, 0), 1.5), target
+        )
+
+    def carry(self, channel: np.ndarray, field: WarpField) -> np.ndarray:
+        """A channel (H, W) of the picture (its transparency, say) moved along: (h, w) over `field.box`."""
+        map_x, map_y = _full_size(field)
+        return cv2.remap(channel, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+
+    def render(self, field: WarpField) -> np.ndarray:
+        """(h, w, 3) uint8: the warped picture over `field.box`, head over background plate."""
+        x0, y0 = field.box[:2]
+        map_x, map_y = _full_size(field)
+        moved = cv2.remap(self.image, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+        alpha = self.head_alpha
+        if alpha is None:
+            return moved
+        alpha = cv2.remap(alpha, map_x - x0, map_y - y0, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        alpha = (alpha * 255).astype(np.uint8)
+        return blend(self.plate, moved, alpha)
+
+
+def _full_size(field: WarpField) -> tuple[np.ndarray, np.ndarray]:
+    x0, y0, x1, y1 = field.box
+    size = (x1 - x0, y1 - y0)
+    if field.map_x.shape[::-1] == size:
+        return field.map_x, field.map_y
+    return tuple(cv2.resize(m, size, interpolation=cv2.INTER_LINEAR) for m in (field.map_x, field.map_y))
+
+
+def push_pull(image: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Fills unknown pixels smoothly from known ones over a pyramid (Gortler et al. 1996, "The Lumigraph", sec. 3.4).
+
+    Args:
+        image: (h, w, C) float32; known: (h, w) float32 in [0, 1].
+    Returns:
+        (h, w, C) float32, equal to `image` where known is 1.
+    """
+    if min(image.shape[:2]) <= 2 or known.min() >= 1:
+        total = max(float(known.sum()), 1e-6)
+        mean = (image * known[..., None]).sum((0, 1)) / total
+        return image * known[..., None] + mean * (1 - known[..., None])
+    size = ((image.shape[1] + 1) // 2, (image.shape[0] + 1) // 2)
+    weight = cv2.resize(known, size, interpolation=cv2.INTER_AREA)
+    colour = cv2.resize(image * known[..., None], size, interpolation=cv2.INTER_AREA)
+    colour = colour.reshape(*weight.shape, -1)
+    coarse = push_pull(colour / np.maximum(weight, 1e-6)[..., None], np.minimum(weight * 4, 1))
+    up = cv2.resize(coarse, image.shape[1::-1], interpolation=cv2.INTER_LINEAR).reshape(image.shape)
+    return image * known[..., None] + up * (1 - known[..., None])
+
+
+def _smoothstep(value: np.ndarray, low: float, high: float) -> np.ndarray:
+    t = np.clip((value - low) / (high - low), 0, 1)
+    return t * t * (3 - 2 * t)
+
+
+def _signed_area(corners: np.ndarray) -> np.ndarray:
+    a, b = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    return 0.5 * (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0])
+
+
+def _affine(corners: np.ndarray, origin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Per triangle the affine map from target grid to source pixels: (M, 6) float32 and the target's signed area."""
+    a, b = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    determinant = a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
+    safe = np.where(np.abs(determinant) < 1e-6, 1e-6, determinant)
+    p, q = origin[:, 1] - origin[:, 0], origin[:, 2] - origin[:, 0]
+    out = np.empty((len(corners), 6), np.float32)
+    for row in (0, 1):
+        dx = (p[:, row] * b[:, 1] - q[:, row] * a[:, 1]) / safe
+        dy = (q[:, row] * a[:, 0] - p[:, row] * b[:, 0]) / safe
+        out[:, 3 * row] = dx
+        out[:, 3 * row + 1] = dy
+        out[:, 3 * row + 2] = origin[:, 0, row] - dx * corners[:, 0, 0] - dy * corners[:, 0, 1]
+    return out, 0.5 * determinant
+
+
+def _identity(k: float, x0: int, y0: int) -> np.ndarray:
+    offset = 0.5 / k - 0.5
+    return np.array([1 / k, 0, x0 + offset, 0, 1 / k, y0 + offset], np.float32)
+
+
+def _strip(first: tuple[int, ...], second: tuple[int, ...]) -> list[tuple[int, int, int]]:
+    """Triangles between two polylines of equal length that share both ends."""
+    triangles = []
+    for i in range(len(first) - 1):
+        a, b, c, d = first[i], first[i + 1], second[i], second[i + 1]
+        triangles += [t for t in ((a, b, d), (a, d, c)) if len(set(t)) == 3]
+    return triangles
+
+
+def _build_mesh() -> tuple[np.ndarray, np.ndarray]:
+    """All triangles and their painting layer: 0 rings and openings, 2 face. Openings (mouth, eyes) lie under the
+    face, so that lips and lids always cover them."""
+    count = len(topology.FACE_OVAL)
+    loops = [list(topology.FACE_OVAL)] + [
+        list(range(478 + r * count, 478 + (r + 1) * count)) for r in range(len(RING_FACTORS))
+    ]
+    rings = []
+    for inner, outer in zip(reversed(loops[:-1]), reversed(loops[1:]), strict=True):
+        for i in range(count):
+            j = (i + 1) % count
+            rings += [(inner[i], inner[j], outer[j]), (inner[i], outer[j], outer[i])]
+    openings = (
+        _strip(topology.INNER_LIPS_UPPER, topology.INNER_LIPS_LOWER)
+        + _strip(topology.RIGHT_EYE_UPPER, topology.RIGHT_EYE_LOWER)
+        + _strip(topology.LEFT_EYE_UPPER, topology.LEFT_EYE_LOWER)
+    )
+    layers = [0] * len(rings) + [1] * len(openings) + [2] * len(topology.TRIANGLES)
+    mesh = np.concatenate([np.array(rings), np.array(openings), np.asarray(topology.TRIANGLES)])
+    return mesh.astype(np.int32), np.array(layers, np.int32)
+
+
+_MESH, _LAYER = _build_mesh()
+_RIGID_WEIGHTS = np.asarray(topology.RIGID_WEIGHTS) / np.sum(topology.RIGID_WEIGHTS)

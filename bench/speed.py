@@ -1,0 +1,304 @@
+"""Speed and memory of the whole way from portrait and driving video to a finished file.
+
+``python -m bench.speed`` animates a 512 px portrait (scikit-image's astronaut) with a driving video that it
+makes itself from a built-in motion, once per method and each time in a fresh process, and prints frames per
+second, milliseconds per stage, peak memory, and how much the peak grows from a short job to a long one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+METHODS = ("mini", "prior", "warp")
+MOTION = "talk"
+"""The built-in motion that the driving video is made from."""
+
+FRAMES_PER_SECOND = 6.0
+"""Bar: frames per second end to end of ``mini`` on two idle cores."""
+
+PEAK_MIB = 1430
+"""Bar: peak memory, 1.5 GB in MiB."""
+
+GROWTH = 1.05
+"""Bar: the long job's peak over the short one's."""
+
+IDLE = 0.3
+"""Load average above which the machine is not idle and the figures are marked."""
+
+
+@dataclass
+class Run:
+    """One job in a process of its own.
+
+    Attributes:
+        method: the method that animated.
+        frames: frames written.
+        seconds: from reading the first file to the finished output, without starting Python.
+        stages: stage -> seconds. ``other`` is what no stage accounts for.
+        peak_mib: highest resident memory of the process in MiB.
+        children_mib: highest resident memory of its largest child, the video encoder or decoder, in MiB.
+    """
+
+    method: str
+    frames: int
+    seconds: float
+    stages: dict[str, float] = field(default_factory=dict)
+    peak_mib: float = 0.0
+    children_mib: float = 0.0
+
+    @property
+    def rate(self) -> float:
+        """Frames per second end to end."""
+        return self.frames / self.seconds
+
+
+class Stopwatch:
+    """Adds up the time spent in named stages."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    def measure(self, stage: str, action, *arguments, **options):
+        """Call ``action`` and book its time on ``stage``; returns what it returns."""
+        began = time.perf_counter()
+        try:
+            return action(*arguments, **options)
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - began
+
+
+def peak_memory() -> tuple[float, float]:
+    """Peak resident memory of this process and of its largest finished child, in MiB."""
+    import resource
+
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / unit
+    status = Path("/proc/self/status")
+    if status.is_file():
+        # Linux hands ru_maxrss of the process that forked us down through exec; VmHWM starts anew.
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM"):
+                own = int(line.split()[1]) / 1024
+    return own, children
+
+
+def make_driving_video(path: Path, seconds: float, motion_name: str = MOTION) -> int:
+    """Render the astronaut with a built-in motion, looped to a length, by the bare warp.
+
+    Args:
+        path: video file to write.
+        seconds: length.
+        motion_name: a file of ``animate/motions``, without its suffix.
+
+    Returns:
+        The number of frames.
+    """
+    from itertools import islice
+
+    from animate.animator import Portrait, PortraitAnimator
+    from skimage import data
+
+    from animate.media import VideoWriter
+    from animate.motion import Motion
+
+    motion = Motion.load(_motion_file(motion_name))
+    frames = max(round(seconds * motion.fps), 1)
+    motion = Motion.join([motion] * (frames // len(motion) + 1))
+    portrait = Portrait.from_image(data.astronaut())
+    animator = PortraitAnimator.from_pretrained(method="warp")
+    with VideoWriter(path, motion.fps) as writer:
+        for frame in islice(animator.animate(portrait, motion), frames):
+            writer.write(frame)
+    return frames
+
+
+def run_job(method: str, driving: Path, output: Path) -> Run:
+    """Animate the astronaut with a driving video as ``mien animate`` does, with a stopwatch on every stage.
+
+    Args:
+        method: ``mini``, ``prior``, ``warp`` or ``still``.
+        driving: video to track.
+        output: video to write.
+    """
+    from animate.animator import Portrait, PortraitAnimator
+    from skimage import data
+
+    from animate.faces import create_tracker
+    from animate.media import VideoReader, VideoWriter
+    from animate.motion import Motion
+
+    watch = Stopwatch()
+    began = time.perf_counter()
+    animator = watch.measure("load", PortraitAnimator.from_pretrained, method=method)
+    tracker = watch.measure("load", create_tracker)
+    portrait = watch.measure("portrait", Portrait.from_image, data.astronaut(), tracker)
+    with VideoReader(driving) as reader:
+        # Reading is streamed into the tracker, so its time is the tracker's.
+        track = watch.measure("track", tracker.track, reader, reader.fps, max_faces=1)[0]
+    motion = watch.measure("retarget", Motion.from_track, track)
+    frames = iter(animator.animate(portrait, motion))
+    count, made = 0, 0.0
+    with VideoWriter(output, motion.fps) as writer:
+        while True:
+            before = time.perf_counter()
+            frame = next(frames, None)
+            made += time.perf_counter() - before
+            if frame is None:
+                break
+            watch.measure("encode", writer.write, frame)
+            count += 1
+        watch.measure("encode", writer.close)
+    total = time.perf_counter() - began
+    stages = dict(watch.seconds)
+    inside = dict(animator.timings)
+    for stage, seconds in inside.items():
+        stages[stage] = stages.get(stage, 0.0) + seconds
+    stages["other"] = max(total - sum(stages.values()), 0.0)
+    own, children = peak_memory()
+    return Run(method, count, total, stages, own, children)
+
+
+def run_in_child(method: str, driving: Path, output: Path) -> Run:
+    """``run_job`` in a fresh process, so that its peak memory is its own."""
+    command = [sys.executable, "-m", "bench.speed", "--job", method, str(driving), str(output)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"the job of method {method} failed: {done.stderr.strip()[-2000:]}")
+    return Run(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def format_runs(runs: Sequence[Run]) -> str:
+    """A table of methods: frames per second, milliseconds per frame and stage, peak memory."""
+    stages = list(dict.fromkeys(stage for run in runs for stage in run.stages))
+    header = ["", "frames", "fps", "ms/frame", *stages, "peak MiB", "ffmpeg MiB"]
+    lines = [header]
+    for run in runs:
+        per_frame = [f"{1000 * run.stages.get(stage, 0.0) / run.frames:.1f}" for stage in stages]
+        whole = [run.method, str(run.frames), f"{run.rate:.2f}", f"{1000 * run.seconds / run.frames:.1f}"]
+        lines.append([*whole, *per_frame, f"{run.peak_mib:.0f}", f"{run.children_mib:.0f}"])
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    return "\n".join(
+        "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines
+    )
+
+
+def bars(runs: Sequence[Run], long_run: Run | None) -> list[str]:
+    """The verdict, one line a bar, from the first run (the method to judge) and its long job."""
+    judged = runs[0]
+    checks = [
+        (
+            judged.rate >= FRAMES_PER_SECOND,
+            f"{judged.method}: {judged.rate:.2f} fps >= {FRAMES_PER_SECOND:g}",
+        ),
+        (judged.peak_mib < PEAK_MIB, f"{judged.method}: peak {judged.peak_mib:.0f} MiB < {PEAK_MIB}"),
+    ]
+    if long_run is not None:
+        growth = long_run.peak_mib / judged.peak_mib
+        text = f"peak of {long_run.frames} frames over {judged.frames}: {growth:.3f} <= {GROWTH:g}"
+        checks.append((growth <= GROWTH, text))
+        checks.append(
+            (long_run.peak_mib < PEAK_MIB, f"long job: peak {long_run.peak_mib:.0f} MiB < {PEAK_MIB}")
+        )
+    lines = [f"{'pass' if passed else 'FAIL'}  {text}" for passed, text in checks]
+    for other in runs[1:]:
+        lines.append(
+            f"      {judged.method} runs at {judged.rate / other.rate:.2f} of the speed of {other.method}"
+        )
+    return lines
+
+
+def machine() -> dict[str, float | int | None]:
+    """Cores that this process may use and the load of the last minute."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    return {"cores": cores, "load": load}
+
+
+def _motion_file(name: str) -> Path:
+    import animate
+    from animate.errors import MotionError
+
+    folder = Path(animate.__file__).parent / "motions"
+    path = folder / f"{name}.safetensors"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in folder.glob("*.safetensors"))) or "none"
+        raise MotionError(f"There is no built-in motion {name!r}: choose one of {known}.")
+    return path
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench.speed", description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=10.0, help="length of the driving video")
+    parser.add_argument("--long", type=float, default=60.0, help="length of the long job; 0 leaves it out")
+    parser.add_argument("--methods", default=",".join(METHODS), help="comma-separated; the first is judged")
+    parser.add_argument("--motion", default=MOTION, help="built-in motion that drives")
+    parser.add_argument("--json", type=Path, default=None, help="write the figures here")
+    parser.add_argument("--job", nargs=3, default=None, help=argparse.SUPPRESS)
+    return parser
+
+
+def _benchmark(options: argparse.Namespace) -> dict:
+    before = machine()
+    with tempfile.TemporaryDirectory(prefix="mien-speed-") as folder:
+        short, long = Path(folder, "short.mp4"), Path(folder, "long.mp4")
+        # Its own process, so that the parent stays small and hands its children no memory.
+        _make_in_child(short, options.seconds, options.motion)
+        runs = [run_in_child(name, short, Path(folder, "out.mp4")) for name in options.methods.split(",")]
+        long_run = None
+        if options.long > 0:
+            _make_in_child(long, options.long, options.motion)
+            long_run = run_in_child(runs[0].method, long, Path(folder, "out.mp4"))
+    print(f"{before['cores']} cores, load before the start {before['load'] or 0:.2f}, portrait 512 x 512 px")
+    if (before["load"] or 0) > IDLE:
+        print("The machine was not idle: the figures are too low.")
+    print(format_runs([*runs, *([long_run] if long_run else [])]), "", *bars(runs, long_run), sep="\n")
+    return {
+        "schema": 1,
+        "benchmark": "speed",
+        "machine": before,
+        "runs": [asdict(run) | {"fps": run.rate} for run in runs],
+        "long": asdict(long_run) | {"fps": long_run.rate} if long_run else None,
+        "verdict": bars(runs, long_run),
+    }
+
+
+def _make_in_child(path: Path, seconds: float, motion: str) -> None:
+    code = "import sys; from pathlib import Path; from bench.speed import make_driving_video as make; "
+    code += "make(Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3])"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path), str(seconds), motion], capture_output=True, text=True
+    )
+    if done.returncode:
+        raise RuntimeError(f"the driving video could not be made: {done.stderr.strip()[-2000:]}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    if options.job:
+        method, driving, output = options.job
+        print(json.dumps(asdict(run_job(method, Path(driving), Path(output)))))
+        return 0
+    try:
+        figures = _benchmark(options)
+    except RuntimeError as error:
+        print(error, file=sys.stderr)
+        return 1
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,292 @@
+"""The command `mien`: option parsing only. What a command does is in the module that it imports when run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from animate.errors import MienError, OptionError
+
+from . import cli_motion
+
+EXIT_PROBLEM = 1  # `mien check` found something that makes the job fail
+EXIT_ERROR = 2  # a MienError or a mistake in the options
+EXIT_BUG = 70  # an error that no sentence was written for (EX_SOFTWARE)
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="mien",
+    help="Animates a portrait with the expressions and head movements of a driving video.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(cli_motion.app, name="motion")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from .report import mien_version
+
+        print(f"mien {mien_version()}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _global_options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the whole stack of an error.")] = False,
+) -> None:
+    if debug:
+        os.environ["MIEN_DEBUG"] = "1"
+
+
+MOVE = "Movement"
+FACES = "Faces"
+OUTPUT = "Output"
+MODEL = "Model"
+
+
+@app.command()
+def animate(
+    source: Annotated[Path, typer.Option("--source", "-s", help="Portrait: any picture with a face.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", help="Video to write: .mp4, .mov, .webm, .gif, or frames as name-%05d.png."
+        ),
+    ],
+    driving: Annotated[
+        Path | None, typer.Option("--driving", "-d", help="Video whose movements the portrait makes.")
+    ] = None,
+    motion: Annotated[
+        str | None,
+        typer.Option("--motion", "-m", help="Motion file, or a built-in motion's name (`mien motion list`)."),
+    ] = None,
+    relative: Annotated[
+        bool,
+        typer.Option(
+            "--relative/--absolute",
+            help="Add the driver's head movement to the portrait's pose, or take the driver's pose as it is.",
+            rich_help_panel=MOVE,
+        ),
+    ] = True,
+    region: Annotated[
+        str,
+        typer.Option(
+            "--region", help="What moves: all, exp, pose, lips, eyes; or several.", rich_help_panel=MOVE
+        ),
+    ] = "all",
+    strength: Annotated[
+        str,
+        typer.Option(
+            "--strength",
+            help="How much each region moves, 1 is as driven: eyes=1.2,jaw=0.8 "
+            "(eyes, brows, lips, jaw, gaze, rotation, translation, all).",
+            rich_help_panel=MOVE,
+        ),
+    ] = "",
+    smooth: Annotated[
+        float | None,
+        typer.Option("--smooth", help="Steady the movement, 0 to 1; blinks stay.", rich_help_panel=MOVE),
+    ] = None,
+    trim_start: Annotated[
+        float, typer.Option("--trim-start", help="Begin at this second of the clip.", rich_help_panel=MOVE)
+    ] = 0.0,
+    trim_end: Annotated[
+        float | None, typer.Option("--trim-end", help="End at this second of the clip.", rich_help_panel=MOVE)
+    ] = None,
+    face: Annotated[
+        str,
+        typer.Option(
+            "--face",
+            help="The portrait's face to animate: number (0 is the largest), largest, left, right, "
+            "left-to-right:N, or a reference picture of the person.",
+            rich_help_panel=FACES,
+        ),
+    ] = "largest",
+    driving_face: Annotated[
+        str,
+        typer.Option(
+            "--driving-face",
+            help="The person of the clip to follow: number, largest, left, ….",
+            rich_help_panel=FACES,
+        ),
+    ] = "largest",
+    tracker: Annotated[
+        str,
+        typer.Option(
+            "--tracker",
+            help="auto, mediapipe, mediapipe-tasks, insightface, face-alignment.",
+            rich_help_panel=FACES,
+        ),
+    ] = "auto",
+    crf: Annotated[
+        int, typer.Option("--crf", min=0, max=63, help="Quality: smaller is better.", rich_help_panel=OUTPUT)
+    ] = 18,
+    codec: Annotated[
+        str,
+        typer.Option(
+            "--codec", help="auto (by suffix), h264, vp9, prores, png, gif.", rich_help_panel=OUTPUT
+        ),
+    ] = "auto",
+    side_by_side: Annotated[
+        bool,
+        typer.Option(
+            "--side-by-side", help="Show portrait, driver and result in a row.", rich_help_panel=OUTPUT
+        ),
+    ] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite/--no-overwrite",
+            "-y/-n",
+            help="Whether an older output may be replaced; an input never is.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = True,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Write the run's report as JSON.", rich_help_panel=OUTPUT)
+    ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Say nothing but errors.", rich_help_panel=OUTPUT)
+    ] = False,
+    model: Annotated[
+        str, typer.Option("--model", help="mini, or a folder with a trained model.", rich_help_panel=MODEL)
+    ] = "mini",
+    steps: Annotated[
+        int | None,
+        typer.Option("--steps", min=1, max=50, help="Denoising steps a frame.", rich_help_panel=MODEL),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, help="Same seed and input: same frames.", rich_help_panel=MODEL)
+    ] = 0,
+    device: Annotated[
+        str, typer.Option("--device", help="cpu, cuda, cuda:1, ….", rich_help_panel=MODEL)
+    ] = "cpu",
+    method: Annotated[
+        str,
+        typer.Option("--method", help="mini, or for comparison prior, warp, still.", hidden=True),
+    ] = "mini",
+) -> None:
+    """Animate a portrait with a driving video or a motion file."""
+    from .animate_job import AnimateOptions, run
+    from .console import Progress, err_console
+
+    arguments = dict(locals())
+    for name in ("quiet", "AnimateOptions", "run", "Progress", "err_console"):
+        arguments.pop(name)
+    options = AnimateOptions(**arguments)
+    result = run(options, Progress(quiet))
+    if not quiet:
+        err_console().print(result.paragraph(), markup=False)
+
+
+@app.command()
+def check(
+    portrait: Annotated[Path, typer.Argument(help="Portrait: any picture with a face.")],
+    driving: Annotated[Path | None, typer.Argument(help="Driving video.")] = None,
+    face: Annotated[str, typer.Option("--face", help="As in `mien animate`.")] = "largest",
+    driving_face: Annotated[str, typer.Option("--driving-face", help="As in `mien animate`.")] = "largest",
+    tracker: Annotated[str, typer.Option("--tracker", help="As in `mien animate`.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Tell beforehand what will go wrong with a portrait and a driving video.
+
+    Exit code 0: nothing stands in the way (warnings may). Exit code 1: the job would fail.
+    """
+    from .check import examine, print_findings
+    from .console import Progress
+
+    findings = examine(portrait, driving, face, driving_face, tracker, Progress(quiet=as_json))
+    print_findings(findings, as_json)
+    if any(finding.level == "problem" for finding in findings):
+        raise typer.Exit(EXIT_PROBLEM)
+
+
+@app.command()
+def models(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """List every weight that Mien can use, with its licence and where it lies."""
+    from .models_table import print_models
+
+    print_models(as_json)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns the exit code. A MienError becomes one sentence on standard error."""
+    previous = _exit_cleanly_when_terminated()
+    try:
+        code = app(args=None if argv is None else list(argv), prog_name="mien", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except MienError as error:
+        return _say(error, str(error), EXIT_ERROR)
+    except KeyboardInterrupt as error:
+        return _say(error, "interrupted, nothing was written.", EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output (`| head`) has gone: no error of ours, and Python must not complain at its
+        # end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_PROBLEM
+    except Exception as error:
+        return _say_other(error)
+    finally:
+        if previous is not None:
+            signal.signal(signal.SIGTERM, previous)
+
+
+def _say_other(error: Exception) -> int:
+    """Errors of the option parser and errors that should not happen."""
+    # typer brings click's classes under other names from version to version: tell them by what they offer.
+    if type(error).__name__ == "Abort":
+        return _say(error, "interrupted, nothing was written.", EXIT_INTERRUPTED)
+    if callable(getattr(error, "format_message", None)):
+        message = error.format_message()
+        return _say(error, message if message.endswith(".") else f"{message}.", EXIT_ERROR)
+    sentence = (
+        f"something went wrong that Mien did not foresee ({type(error).__name__}: {error}). "
+        "Please report it with what `mien --debug …` prints."
+    )
+    return _say(error, sentence, EXIT_BUG)
+
+
+def _say(error: BaseException, sentence: str, code: int) -> int:
+    if os.environ.get("MIEN_DEBUG") == "1":
+        import traceback
+
+        traceback.print_exception(error)
+    # One sentence stays one line, also when a library's message in it has several.
+    print(f"mien: {' '.join(sentence.split())}", file=sys.stderr)
+    return code
+
+
+def _exit_cleanly_when_terminated() -> Any:
+    """SIGTERM unwinds the stack like Ctrl-C, so that half-written files go. Returns the handler before."""
+
+    def handle(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        return signal.signal(signal.SIGTERM, handle)
+    except ValueError:  # not in the main thread
+        return None
+
+
+def run() -> None:
+    """Entry point of the script `mien`."""
+    sys.exit(main())
+
+
+__all__ = ["OptionError", "app", "main"]
+
+if __name__ == "__main__":
+    run()

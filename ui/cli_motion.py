@@ -1,0 +1,224 @@
+"""`mien motion …`: motion files in and out. They are safetensors with a JSON header and can run no code."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from animate.errors import OptionError
+
+from .paths import builtin_motions, check_output, find_motion, require_file
+
+if TYPE_CHECKING:
+    from animate.motion import Motion
+
+app = typer.Typer(
+    help="Extract, look at, cut, join and convert motion files.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+MotionArgument = Annotated[
+    str, typer.Argument(metavar="MOTION", help="Motion file, or a built-in motion's name.")
+]
+Output = Annotated[Path, typer.Option("--output", "-o", help="File to write (.safetensors).")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+
+
+@app.command()
+def extract(
+    driving: Annotated[Path, typer.Argument(help="Driving video.")],
+    output: Output,
+    trim_start: Annotated[float, typer.Option("--trim-start", help="Begin at this second.")] = 0.0,
+    trim_end: Annotated[float | None, typer.Option("--trim-end", help="End at this second.")] = None,
+    face: Annotated[
+        str, typer.Option("--face", help="The person to follow: number, largest, left, ….")
+    ] = "largest",
+    tracker: Annotated[str, typer.Option("--tracker", help="As in `mien animate`.")] = "auto",
+    smooth: Annotated[float | None, typer.Option("--smooth", min=0, max=1, help="Steady it, 0 to 1.")] = None,
+    source: Annotated[str, typer.Option("--source", help="Who made the clip; kept in the file.")] = "",
+    licence: Annotated[str, typer.Option("--licence", help="Licence of the clip; kept in the file.")] = "",
+    quiet: Quiet = False,
+) -> None:
+    """Save the movements of a video as a motion file."""
+    from .animate_job import choose_track
+    from .console import Progress
+    from .options import parse_trim
+
+    parse_trim(trim_start, trim_end)
+    require_file(driving, "driving video")
+    check_output(output, [driving])
+    from animate.faces import create_tracker
+    from animate.media import VideoReader
+    from animate.motion import Motion
+
+    follower = create_tracker(tracker)
+    try:
+        with VideoReader(driving, start=trim_start, end=trim_end) as reader:
+            frames = Progress(quiet).follow(reader, "tracking", reader.frames)
+            track = choose_track(follower, frames, reader.fps, face, driving)
+    finally:
+        follower.close()
+    motion = Motion.from_track(track)
+    if smooth is not None:
+        motion = motion.smooth(smooth)
+    motion.source, motion.licence = source or driving.name, licence
+    motion.save(output)
+    _say(quiet, f"{output}: {_summary(motion)}")
+
+
+@app.command()
+def info(motion: MotionArgument, as_json: Json = False) -> None:
+    """Print what a motion file holds."""
+    path = find_motion(motion)
+    loaded = _load(path)
+    facts = {"file": str(path), **facts_of(loaded)}
+    if as_json:
+        print(json.dumps(facts, indent=2, ensure_ascii=False))
+        return
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        print(f"{name:<{width}}  {value}")
+
+
+@app.command()
+def trim(
+    motion: MotionArgument,
+    output: Output,
+    start: Annotated[float, typer.Option("--start", help="Begin at this second.")] = 0.0,
+    end: Annotated[float | None, typer.Option("--end", help="End at this second.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Cut a stretch out of a motion file."""
+    from .options import parse_trim
+
+    parse_trim(start, end)
+    path = find_motion(motion)
+    check_output(output, [path])
+    trimmed = _load(path).trim(start, end)
+    trimmed.save(output)
+    _say(quiet, f"{output}: {_summary(trimmed)}")
+
+
+@app.command()
+def join(
+    motions: Annotated[list[str], typer.Argument(metavar="MOTION…", help="Two or more motions, in order.")],
+    output: Output,
+    quiet: Quiet = False,
+) -> None:
+    """Put motions one after the other; the first one's frame rate holds."""
+    if len(motions) < 2:
+        raise OptionError("Joining needs two motions or more: mien motion join A B -o OUT.")
+    paths = [find_motion(name) for name in motions]
+    check_output(output, paths)
+    from animate.motion import Motion
+
+    joined = Motion.join([_load(path) for path in paths])
+    joined.save(output)
+    _say(quiet, f"{output}: {_summary(joined)}")
+
+
+@app.command("list")
+def list_motions(as_json: Json = False) -> None:
+    """List the motions that come with Mien."""
+    rows = {name: facts_of(_load(path)) for name, path in builtin_motions().items()}
+    if as_json:
+        print(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    from rich.table import Table
+
+    from .console import out_console
+
+    table = Table()
+    for column in ("name", "seconds", "frames/s", "licence", "source"):
+        table.add_column(column, overflow="fold")
+    for name, facts in rows.items():
+        table.add_row(name, *(str(facts[key]) for key in ("seconds", "fps", "licence", "source")))
+    out_console().print(table)
+
+
+@app.command("to-arkit")
+def to_arkit(
+    motion: MotionArgument,
+    output: Annotated[Path, typer.Option("--output", "-o", help="CSV file to write.")],
+    quiet: Quiet = False,
+) -> None:
+    """Write a motion as ARKit's 52 curves (CSV, one row a frame)."""
+    path = find_motion(motion)
+    check_output(output, [path])
+    from animate import arkit
+
+    loaded = _load(path)
+    arkit.write_csv(output, loaded)
+    _say(quiet, f"{output}: {_summary(loaded)}")
+
+
+@app.command("from-arkit")
+def from_arkit(
+    curves: Annotated[Path, typer.Argument(help="CSV file with ARKit's 52 curves, one row a frame.")],
+    output: Output,
+    fps: Annotated[
+        str, typer.Option("--fps", help="Frame rate of the curves, such as 60 or 30000/1001.")
+    ] = "60",
+    quiet: Quiet = False,
+) -> None:
+    """Make a motion file from ARKit's 52 curves."""
+    rate = parse_fps(fps)
+    require_file(curves, "curve file")
+    check_output(output, [curves])
+    from animate import arkit
+
+    motion = arkit.read_csv(curves, rate)
+    motion.save(output)
+    _say(quiet, f"{output}: {_summary(motion)}")
+
+
+def parse_fps(text: str) -> Fraction:
+    """An exact frame rate from "25", "29.97" or "30000/1001".
+
+    Raises OptionError when it is no positive number up to 1000.
+    """
+    try:
+        rate = Fraction(text.strip())
+    except (ValueError, ZeroDivisionError):
+        raise OptionError(f"--fps is {text!r}: give a number such as 25 or 30000/1001.") from None
+    if not 0 < rate <= 1000:
+        raise OptionError(f"--fps is {text!r}: it must lie above 0 and not above 1000.")
+    return rate
+
+
+def facts_of(motion: Motion) -> dict[str, object]:
+    """What `mien motion info` tells of a motion: JSON-ready."""
+    return {
+        "frames": len(motion),
+        "fps": str(motion.fps),
+        "seconds": round(float(len(motion) / motion.fps), 3),
+        "bridged": int((~motion.valid).sum()),
+        "neutral_frame": int(motion.neutral_index),
+        "source": motion.source,
+        "licence": motion.licence,
+    }
+
+
+def _load(path: Path) -> Motion:
+    from animate.motion import Motion
+
+    return Motion.load(path)
+
+
+def _summary(motion: Motion) -> str:
+    facts = facts_of(motion)
+    bridged = f", {facts['bridged']} of them bridged" if facts["bridged"] else ""
+    return f"{facts['frames']} frames{bridged}, {facts['seconds']} s at {facts['fps']} frames/s."
+
+
+def _say(quiet: bool, sentence: str) -> None:
+    if not quiet:
+        from .console import err_console
+
+        err_console().print(sentence, markup=False)
