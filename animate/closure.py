@@ -22,6 +22,10 @@ MAX_SLOPE = 4.0
 CLOSING = 0.4
 
 
+#: An excess up to this, in IOD, is tracking noise and no smile.
+EASE_FROM = 0.02
+
+
 def map_opening(
     gap: np.ndarray, rest: np.ndarray, own: np.ndarray, above: np.ndarray, base: np.ndarray | float
 ) -> np.ndarray:
@@ -44,6 +48,47 @@ def map_opening(
     return np.where(gap >= rest, own + above * (gap - rest), below)
 
 
+def ease_opening(opened: np.ndarray, excess: np.ndarray) -> np.ndarray:
+    """How much of `opened` (T, ...) >= 0 a mouth still opens that rests further open than the driver's by
+    `excess`.
+
+    Openings would add up to a gape. So the excess is used up as the mouth opens: from twice the excess on,
+    the portrait is as open as the driver. Monotone (slope 0.25 or more), and `opened` itself where there is
+    no excess.
+    """
+    excess = np.maximum(excess - EASE_FROM, 0.0)
+    t = np.clip(opened / np.maximum(2 * excess, 1e-9), 0.0, 1.0)
+    return opened - excess * t * t * (3 - 2 * t)
+
+
+def ease_jaw(
+    offsets: np.ndarray, jaw: np.ndarray, driver: np.ndarray, portrait: np.ndarray, reference: np.ndarray
+) -> np.ndarray:
+    """Offsets (T, 478, 3) whose jaw part `jaw` opens a mouth that is open already by what `ease_opening`
+    leaves."""
+    rest = measures.mouth_opening(reference)
+    opened = np.maximum(measures.mouth_opening(driver) - rest, 0.0)  # (T,)
+    eased = ease_opening(opened, measures.mouth_opening(portrait) - rest)
+    kept = np.where(opened > 1e-4, eased / np.maximum(opened, 1e-4), 1.0)
+    return offsets - (1 - kept)[:, None, None] * jaw
+
+
+def ease_width(
+    offsets: np.ndarray, lips: np.ndarray, driver: np.ndarray, portrait: np.ndarray, reference: np.ndarray
+) -> np.ndarray:
+    """Offsets (T, 478, 3) that widen a mouth which is wide already by what `ease_opening` leaves.
+
+    A smile on top of a smile would reach to the ears. lips: (478,) how much each point belongs to the lips.
+    """
+    rest = measures.mouth_width(reference)
+    wider = np.maximum(measures.mouth_width(driver) - rest, 0.0)  # (T,)
+    eased = ease_opening(wider, measures.mouth_width(portrait) - rest)
+    kept = np.where(wider > 1e-4, eased / np.maximum(wider, 1e-4), 1.0)
+    offsets = offsets.copy()
+    offsets[..., 0] *= 1 - (1 - kept)[:, None] * lips
+    return offsets
+
+
 def close_lips(
     target: np.ndarray, driver: np.ndarray, portrait: np.ndarray, reference: np.ndarray
 ) -> np.ndarray:
@@ -55,7 +100,11 @@ def close_lips(
     """
     own, rest = measures.lip_gaps(portrait), measures.lip_gaps(reference)
     length = measures.lower_face_length(portrait) / measures.lower_face_length(reference)
-    wanted = map_opening(measures.lip_gaps(driver), rest, own, np.clip(length, 0.6, 1.6), np.inf)
+    gaps = measures.lip_gaps(driver)
+    above = np.clip(length, 0.6, 1.6)
+    wanted = map_opening(gaps, rest, own, above, np.inf)
+    opened = above * np.maximum(gaps - rest, 0.0)
+    wanted = wanted + ease_opening(opened, own - rest) - opened
     if np.abs(portrait - reference).max() > 1e-3:
         wanted = np.maximum(wanted, 0.0)
     missing = wanted - measures.lip_gaps(target)  # (T, 9)

@@ -1,5 +1,4 @@
-"""Faces and the people they belong to: `Face`, `FaceTrack`, the `FaceTracker` protocol, and how to choose
-one.
+"""Faces and whose they are: `Face`, `FaceTrack`, the `FaceTracker` protocol, and how to choose one.
 
 Pictures are (H, W, 3|4) uint8 RGB(A); alpha is ignored. Coordinates are pixels, x right, y down, the centre
 of the top left pixel at (0, 0). The mesh has MediaPipe's 478 points (468 of the face, then the irises:
@@ -14,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 
@@ -26,21 +25,22 @@ LANDMARK_COUNT = 478
 TRACKERS = ("auto", "mediapipe", "mediapipe-tasks", "insightface", "face-alignment")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Face:
     """One face in one picture.
 
     box: (4,) float32, [x0, y0, x1, y1] in pixels, the bounds of the mesh.
-    landmarks: (478, 3) float32, x, y, z in pixels; z negative is nearer to the camera (MediaPipe's
-    convention). score: the detector's confidence in [0, 1]. track_id: the person's number within a clip, 0 in
-    a single picture. embedding: unit vector of a recognition network (insightface only), else None.
+    landmarks: (478, 3) float32, x, y, z in pixels; z negative is nearer to the camera, as MediaPipe has it.
+    score: the detector's confidence in [0, 1].
+    track_id: the person's number within a clip, 0 in a single picture.
+    embedding: unit vector of a recognition network (insightface only), else None.
     """
 
     box: np.ndarray
     landmarks: np.ndarray
     score: float
     track_id: int = 0
-    embedding: np.ndarray | None = field(default=None, repr=False, compare=False)
+    embedding: np.ndarray | None = field(default=None, repr=False)
 
     @property
     def size(self) -> float:
@@ -54,16 +54,16 @@ class Face:
         return (self.box[:2] + self.box[2:]) / 2
 
 
-@dataclass
+@dataclass(eq=False)
 class FaceTrack:
     """One person through a clip of T frames.
 
     landmarks: (T, 478, 3) float32 pixels. Frames without a face are bridged: interpolated linearly between
-    the nearest
-        frames with one, held before the first and after the last.
+        the nearest frames with one, held before the first and after the last.
     valid: (T,) bool, True where the face was seen.
-    fps: frames per second, rational. size: (width, height) of the frames in pixels. track_id: number of the
-    person.
+    fps: frames per second, rational.
+    size: (width, height) of the frames in pixels.
+    track_id: number of the person.
     """
 
     landmarks: np.ndarray
@@ -139,8 +139,7 @@ class FaceTrack:
 
 @runtime_checkable
 class FaceTracker(Protocol):
-    """What every back end offers. Trackers hold native resources: use as a context manager or call
-    `close`."""
+    """What every back end offers. It holds native resources: use it in a `with` block or call `close`."""
 
     def detect(self, image: np.ndarray) -> list[Face]:
         """Faces of one picture (H, W, 3|4) uint8 RGB, largest first; an empty list where there is none."""
@@ -154,12 +153,16 @@ class FaceTracker(Protocol):
     ) -> list[FaceTrack]:
         """Follow people through (H, W, 3) uint8 RGB frames, most prominent first; no frame is kept.
 
-        max_faces None follows everybody. `name` stands in messages. Raises FaceError when no frame shows a
-        face.
+        max_faces None follows everybody; 1 the largest face of the first frame that shows any. `name` is what
+        messages call the clip. Raises FaceError when no frame shows a face, or when there is no frame.
         """
 
     def close(self) -> None:
         """Free the native resources; the tracker cannot be used afterwards."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exception: object) -> None: ...
 
 
 def create_tracker(name: str = "auto", model_path: str | Path | None = None) -> FaceTracker:
@@ -180,8 +183,8 @@ def create_tracker(name: str = "auto", model_path: str | Path | None = None) -> 
     if name == "mediapipe":
         if not _has_solutions():
             raise OptionError(
-                "The face tracker 'mediapipe' needs a mediapipe whose wheel carries its models (0.10.21 is the last): "
-                "install mediapipe==0.10.21 or choose 'mediapipe-tasks'."
+                "The face tracker 'mediapipe' needs a mediapipe whose wheel carries its models (the last is "
+                "0.10.21): install mediapipe==0.10.21 or choose 'mediapipe-tasks'."
             )
         from .faces_mediapipe import MediaPipeTracker
 
@@ -230,7 +233,7 @@ def select_face(faces: Sequence[Face], selector: int | str | np.ndarray = 0) -> 
         found = (
             "1 face was found, so the only index is 0"
             if len(faces) == 1
-            else (f"{len(faces)} faces were found, so choose from 0 to {len(faces) - 1}")
+            else f"{len(faces)} faces were found, so choose from 0 to {len(faces) - 1}"
         )
         raise FaceError(f"There is no face {index}: {found}.")
     return faces[index]
@@ -250,7 +253,8 @@ def _ordered(faces: Sequence[Face], selector: str) -> tuple[list[Face], int]:
     }
     if order not in keys or (number and not number.lstrip("-").isdigit()) or (selector.endswith(":")):
         raise OptionError(
-            f"Unknown face selector {selector!r}: give an index, largest, left, right, left-to-right:N or right-to-left:N."
+            f"Unknown face selector {selector!r}: give an index, largest, left, right, left-to-right:N or "
+            "right-to-left:N."
         )
     return sorted(faces, key=keys[order]), int(number or 0)
 
@@ -259,8 +263,8 @@ def _most_alike(faces: Sequence[Face], reference: np.ndarray) -> Face:
     """The face whose embedding is nearest (cosine) to the largest face of the reference picture."""
     if any(face.embedding is None for face in faces):
         raise OptionError(
-            "Choosing a face by a reference picture needs recognition embeddings, which only the face tracker "
-            "'insightface' gives (pip install 'mien[faces]'): use it, or choose by index or order."
+            "Choosing a face by a reference picture needs recognition embeddings, which only the face "
+            "tracker 'insightface' gives (pip install 'mien[faces]'): use it, or choose by index or order."
         )
     with create_tracker("insightface") as tracker:
         wanted = tracker.detect(reference)

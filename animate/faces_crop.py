@@ -1,5 +1,4 @@
-"""What networks see of a picture: tiles to look for faces on, and square, upright, area-filtered crops of a
-face."""
+"""What networks see of a picture: tiles to look for faces on, and upright, area-filtered crops of a face."""
 
 from __future__ import annotations
 
@@ -19,8 +18,7 @@ _MARGIN = 1.5
 
 @dataclass(frozen=True)
 class Roi:
-    """A square: centre (x, y) and side in pixels, in-plane angle in radians (positive turns clockwise on
-    screen)."""
+    """A square: centre (x, y) and side in pixels, in-plane angle in radians (clockwise on the screen)."""
 
     x: float
     y: float

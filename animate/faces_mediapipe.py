@@ -33,6 +33,9 @@ _LOOKS = (
     (0.03, -0.05, 1.0, -0.05, True),
     (-0.03, -0.05, 1.0, 0.05, False),
 )
+_STRAIGHT_LOOK = (0.0, 0.0, 1.0, 0.0, False)
+_SMALLEST_TILE = 8  # pixels; the detector's graph breaks for good on a picture of one pixel
+_CLOSED = "This face tracker has been closed: make a new one."
 _MESH_GRAPH = """
 input_stream: "image"
 input_stream: "roi"
@@ -49,8 +52,7 @@ node {
 
 
 class AttentionMesh:
-    """MediaPipe's face mesh with irises on a square that the caller chooses; about 2.5 ms a look on one
-    core."""
+    """MediaPipe's face mesh with irises on a square that the caller chooses; 2.5 ms a look on one core."""
 
     def __init__(self) -> None:
         with quiet_native_log():
@@ -79,7 +81,7 @@ class AttentionMesh:
     def _run(self, crop: np.ndarray) -> np.ndarray | None:
         """(478, 3) landmarks of a (192, 192, 3) crop in units of its side, None where it shows no face."""
         if self._graph is None:
-            raise FaceError("This face tracker has been closed: make a new one.")
+            raise FaceError(_CLOSED)
         self._time += 1
         self._found.clear()
         make, image_format = self._binding.packet_creator, self._binding.ImageFormat.SRGB
@@ -94,15 +96,11 @@ class AttentionMesh:
         return np.array([(p.x, p.y, p.z) for p in points], dtype=np.float64)
 
     def __call__(self, image: np.ndarray, roi: Roi, looks: int = 4) -> Sighting | None:
-        """Mean of the first `looks` looks at the face in `roi`, None where fewer than half of them see a
-        face."""
+        """Mean of `looks` (1 to 4) looks at the face in `roi`, None where fewer than half see a face."""
         if not 8 <= roi.side < 1e5:
             return None
-        found = (
-            [self._look(image, roi, *look) for look in _LOOKS[:looks]]
-            if looks > 1
-            else [self._look(image, roi)]
-        )
+        chosen = _LOOKS[:looks] if looks > 1 else (_STRAIGHT_LOOK,)
+        found = [self._look(image, roi, *look) for look in chosen]
         meshes = np.array([mesh for mesh in found if mesh is not None])
         if not len(meshes) or 2 * len(meshes) < len(found):
             return None
@@ -111,25 +109,16 @@ class AttentionMesh:
         return Sighting(mean.astype(np.float32), float(spread))
 
     def _look(
-        self,
-        image: np.ndarray,
-        roi: Roi,
-        x: float = 0,
-        y: float = 0,
-        zoom: float = 1,
-        turn: float = 0,
-        mirror: bool = False,
+        self, image: np.ndarray, roi: Roi, x: float, y: float, zoom: float, turn: float, mirror: bool
     ) -> np.ndarray | None:
-        """(478, 3) float64 picture pixels: one run of the network, on the square moved by shares of its
-        side."""
+        """(478, 3) float64 picture pixels: one run of the network, on the square moved as _LOOKS says."""
         c, s = math.cos(roi.angle) * roi.side, math.sin(roi.angle) * roi.side
         square = Roi(roi.x + c * x - s * y, roi.y + s * x + c * y, roi.side * zoom, roi.angle + turn)
         crop = crop_roi(image, square, _MESH_SIZE)
         points = self._run(np.ascontiguousarray(crop[:, ::-1]) if mirror else crop)
         if points is None:
             return None
-        # The network counts from the corner of its first pixel; mirrored portraits confirm it (0.48 +- 0.06
-        # px).
+        # The network counts from the corner of its first pixel: mirrored portraits show 0.48 +- 0.06 px.
         points[:, :2] = points[:, :2] * _MESH_SIZE - 0.5
         if mirror:
             points = mirror_landmarks(points, _MESH_SIZE)
@@ -167,6 +156,10 @@ class MediaPipeTracker(MeshTracker):
 
     def _on_tile(self, tile: np.ndarray, x: float, y: float, factor: float) -> list[Candidate]:
         """Detections on one tile as squares in the picture's pixels."""
+        if self._detector is None:
+            raise FaceError(_CLOSED)
+        if min(tile.shape[:2]) < _SMALLEST_TILE:
+            return []
         found = []
         height, width = tile.shape[:2]
         for detection in self._detector.process(tile).detections or []:

@@ -1,5 +1,4 @@
-"""MediaPipe's Tasks API as a back end: for mediapipe from 0.10.30 on, whose wheel carries no models, and for
-blendshapes.
+"""MediaPipe's Tasks API as a back end: for mediapipe without models in its wheel, and blendshapes.
 
 It needs one file, `face_landmarker.task` (MediaPipe's "Face landmarker v2 with blendshapes", Apache-2.0). Its
 detector is the short-range one, so faces in the depth of a picture are found on tiles, by the landmarker
@@ -23,7 +22,10 @@ from .topology import mirror_landmarks
 __all__ = ["BLENDSHAPE_COUNT", "MODEL_URL", "TasksTracker", "detect_blendshapes", "find_model"]
 
 BLENDSHAPE_COUNT = 52
-MODEL_URL = "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/face_landmarker.task"
+MODEL_URL = (
+    "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/"
+    "face_landmarker.task"
+)
 _CACHED = Path("~/.cache/mien/face_landmarker.task")
 _CROP_SIZE = 320
 # The landmarker looks for the face once more in the crop, and its detector wants some air round it.
@@ -46,8 +48,7 @@ def find_model(model_path: str | Path | None = None) -> Path:
 
 
 class TasksTracker(MeshTracker):
-    """`FaceTracker` on FaceLandmarker; two looks (one mirrored) at a face, about 25 ms a face and frame on
-    one core."""
+    """`FaceTracker` on FaceLandmarker: two looks at a face, one mirrored; 25 ms a face on one core."""
 
     def __init__(self, model_path: str | Path | None = None, max_faces: int = 8) -> None:
         path = find_model(model_path)
@@ -84,8 +85,7 @@ class TasksTracker(MeshTracker):
         """(478, 3) float64 meshes in the pixels of this picture."""
         height, width = image.shape[:2]
         scale = (width, height, width)
-        # Corner-based to centre-based pixels; inside its crop the network's own half pixel is below a third
-        # of ours.
+        # Corner-based to centre-based pixels; what is left agrees with the offline mesh within a third pixel.
         return [
             np.array([(p.x, p.y, p.z) for p in face]) * scale - (0.5, 0.5, 0)
             for face in self._run(image).face_landmarks
@@ -122,8 +122,7 @@ class TasksTracker(MeshTracker):
         return Sighting(mean.astype(np.float32), float(spread))
 
     def blendshapes(self, image: np.ndarray) -> tuple[np.ndarray, dict[str, float]] | None:
-        """Landmarks (478, 3) float32 pixels and the 52 ARKit-type scores in [0, 1] of the largest face, or
-        None.
+        """Landmarks (478, 3) float32 pixels and 52 ARKit-type scores in [0, 1] of the largest face, or None.
 
         image: (H, W, 3|4) uint8 RGB. The first name is MediaPipe's "_neutral", which ARKit does not have.
         """

@@ -26,7 +26,7 @@ _LARGEST_SPREAD = 0.016
 _DOUBTFUL_SPREAD = 0.008
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Candidate:
     """Where a face may be: the square for the mesh, the detector's score, an embedding where there is one."""
 
@@ -41,7 +41,7 @@ class Candidate:
         return np.array([self.roi.x - half, self.roi.y - half, self.roi.x + half, self.roi.y + half])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sighting:
     """A mesh on a face: landmarks (478, 3) float32 in picture pixels, and how much repeated looks at the face
     differ, as a share of the square's side (0 where a back end looks once). Faces in the data stay below
@@ -56,7 +56,7 @@ class Sighting:
         return self.spread < _LARGEST_SPREAD
 
 
-@dataclass
+@dataclass(eq=False)
 class _Person:
     """The sightings of one person; memory grows by one mesh a frame, never by a frame."""
 
@@ -100,8 +100,7 @@ class MeshTracker:
         self.close()
 
     def detect(self, image: np.ndarray) -> list[Face]:
-        """Faces of one picture, largest first. Tries the picture turned by quarters when it shows no upright
-        face."""
+        """Faces of one picture, largest first; a picture without an upright one is tried in quarter turns."""
         image = plain_rgb(image)
         faces = self._verify(image, self.candidates(image))
         for quarter in (1, 3, 2):
@@ -153,8 +152,7 @@ class MeshTracker:
             roi = candidate.roi
             sighting = self._settle(image, roi)
             if sighting is None or sighting.spread > _DOUBTFUL_SPREAD:
-                # An upside-down face passes for an upright one, but the mesh is unsure of it until it is
-                # turned.
+                # An upside-down face passes for an upright one, but the mesh is unsure until it is turned.
                 turns = (
                     self._settle(image, replace(roi, angle=roi.angle + q * np.pi / 2)) for q in (2, 1, 3)
                 )
@@ -173,8 +171,7 @@ class MeshTracker:
         return sorted((faces[i] for i in kept), key=lambda face: -face.size)
 
     def _settle(self, image: np.ndarray, roi: Roi) -> Sighting | None:
-        """Mesh on `roi`, then on the squares its own landmarks give, so that the detector's square leaves no
-        trace."""
+        """Mesh on `roi`, then on the squares its landmarks give: the detector's square leaves no trace."""
         for _ in range(3):
             sighting = self.mesh(image, roi)
             if sighting is None:
@@ -220,10 +217,11 @@ class MeshTracker:
             from scipy.optimize import linear_sum_assignment
 
             cost = np.array([[_distance(person.box, face.box) for face in faces] for person in lost])
-            # Somebody may have walked one face width in a third of a second; after a second, anywhere: a
-            # camera cut.
+            # In a third of a second somebody may have walked a face width. After a second it was a camera
+            # cut: they may be anywhere, unless the face far away can be a person of its own.
             reach = np.array([1 + 3 * (t - person.frames[-1]) / second for person in lost])
-            reach[reach > 4] = np.inf
+            full = max_faces is not None and len(people) >= max_faces
+            reach[reach >= 4] = np.inf if full else 4
             allowed = np.where(cost <= reach[:, None], cost, 1e6)
             rows, columns = linear_sum_assignment(allowed)
             taken = set()
@@ -240,8 +238,7 @@ class MeshTracker:
 
 
 def plain_rgb(image: np.ndarray) -> np.ndarray:
-    """Check a picture and drop its alpha: (H, W, 3) uint8, contiguous. Raises FaceError on any other
-    array."""
+    """A picture without its alpha: (H, W, 3) uint8, contiguous. Raises FaceError for any other array."""
     if image.ndim != 3 or image.shape[2] not in (3, 4) or image.dtype != np.uint8 or not image.size:
         raise FaceError(f"A picture must be (H, W, 3 or 4) uint8, not {image.shape} {image.dtype}.")
     return np.ascontiguousarray(image[..., :3])

@@ -82,9 +82,7 @@ def read_image(path: str | Path, max_side: int = MAX_SIDE) -> np.ndarray:
             f"{MAX_PIXELS:,} in all."
         ) from error
     except Image.UnidentifiedImageError as error:
-        raise MediaError(
-            f"{path} {_what_it_is(path)}: give a JPEG, PNG, WebP, TIFF, BMP or GIF picture."
-        ) from error
+        raise MediaError(f"{path} {_what_it_is(path)}.") from error
     # Pillow's decoders raise almost anything on damaged data
     except (
         OSError,
@@ -109,7 +107,11 @@ def _what_it_is(path: Path) -> str:
     if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
         return "is a HEIC picture, which cannot be read: export it as JPEG first"
     kind = "is no picture that can be read"
-    if head[4:8] == b"ftyp" or head.startswith((b"\x1a\x45\xdf\xa3", b"\0\0\x01\xba")) or head[8:12] == b"AVI ":
+    if (
+        head[4:8] == b"ftyp"
+        or head.startswith((b"\x1a\x45\xdf\xa3", b"\0\0\x01\xba"))
+        or head[8:12] == b"AVI "
+    ):
         kind = "is a video, not a picture"
     elif head.startswith((b"%!PS", b"%PDF")):
         kind = "is a document, not a picture"

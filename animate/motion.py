@@ -199,12 +199,12 @@ class Motion:
         try:
             with safe_open(path, framework="numpy") as file:
                 header = json.loads((file.metadata() or {})[HEADER_KEY])
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
+                tensors = {key: file.get_tensor(key) for key in file.keys()}
         except FileNotFoundError as error:
             raise MotionError(f"There is no motion file {path}.") from error
         except (SafetensorError, KeyError, ValueError, OSError, TypeError) as error:
             raise MotionError(
-                f"{path} is no motion file of Mien; make one with 'mien motion extract'."
+                f"{path} is not a motion file of Mien; make one with 'mien motion extract'."
             ) from error
         return cls._from_file(path, header, tensors)
 

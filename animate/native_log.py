@@ -27,8 +27,7 @@ _lock = threading.RLock()
 
 @contextmanager
 def quiet_native_log() -> Iterator[None]:
-    """Hold back what native code writes to stderr inside the block, then replay all but INFO and WARNING
-    lines.
+    """Hold back what native code writes to stderr inside the block, then replay what is not chatter.
 
     Python exceptions pass through; the held lines are replayed first. Where stderr has no descriptor, nothing
     happens.

@@ -21,6 +21,7 @@ CONTAINERS: dict[str, tuple[str, tuple[str, ...]]] = {
 ALPHA_CODECS = {"vp9", "prores", "png", "gif"}
 CODECS = ("auto", "h264", "vp9", "prores", "png", "gif")
 SEQUENCE_NAME = "%05d.png"
+NUMBER = r"%0?\d*d"
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,8 @@ def check_output(
     _check_folder(folder, target.path)
     if target.path.exists() and not target.path.is_dir():
         raise MediaError(f"{target.path} is a file, not a folder for frames: choose another name.")
-    numbered = re.compile(
-        re.sub(r"%0?\d*d", lambda _: r"\\d+", re.escape(target.pattern).replace("\\%", "%"))
-    )
+    before, after = re.split(NUMBER, target.pattern)
+    numbered = re.compile(rf"{re.escape(before)}\d+{re.escape(after)}")
     if target.path.is_dir() and any(numbered.fullmatch(name) for name in os.listdir(target.path)):
         raise MediaError(
             f"{target.path} already holds frames like {target.pattern}: empty it or choose another folder."
@@ -105,7 +105,7 @@ def _target(path: str | Path, codec: str, alpha: bool) -> Target:
     text, path = os.fspath(path), Path(path)
     suffix = path.suffix.lower()
     if suffix == ".png" and codec in ("auto", "png"):
-        if len(re.findall(r"%0?\d*d", path.name)) != 1 or path.name.count("%") != 1:
+        if len(re.findall(NUMBER, path.name)) != 1 or path.name.count("%") != 1:
             raise MediaError(
                 f"{path} names one picture: give a pattern such as {path.parent / SEQUENCE_NAME}."
             )

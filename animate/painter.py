@@ -38,7 +38,6 @@ class RegionPainter:
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise WeightsError(f"The model in {folder} cannot be loaded ({error}); fetch or export it anew.") from error
         pipeline.to(device)
-        pipeline.unet.to(memory_format=torch.channels_last)
         return cls(pipeline, steps, seed)
 
     def start(self, warp: PortraitWarp) -> Painting:
@@ -86,7 +85,7 @@ class Painting:
                 guidance_scale=1.0,
                 latents=self._noise(regions[0]),
             ).frames
-            residuals = (painted.float() - base).squeeze(2).permute(0, 2, 3, 1).numpy() * 127.5
+            residuals = (painted.float().transpose(1, 2) * 2 - 1 - base).squeeze(2).permute(0, 2, 3, 1).numpy() * 127.5
             for (frame, _, _, _), matrix, residual in zip(jobs, matrices, residuals, strict=True):
                 paste(frame, np.ascontiguousarray(residual), matrix, offset)
 

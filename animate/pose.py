@@ -168,10 +168,10 @@ def mean_face(faces: np.ndarray, mirror: np.ndarray, rounds: int = 10) -> np.nda
 def build(folder: Path, output: Path = CANONICAL_FACE_FILE) -> int:
     """Write the canonical face from the largest face of each portrait in `folder`; returns how many were
     used."""
-    from animate.media import read_image
     from safetensors.numpy import save_file
 
     from animate.faces import create_tracker
+    from animate.media import read_image
 
     tracker = create_tracker()
     paths = sorted(
@@ -183,6 +183,7 @@ def build(folder: Path, output: Path = CANONICAL_FACE_FILE) -> int:
         raise FaceError(f"{folder} holds no picture with a face to build the canonical face from.")
     face = mean_face(np.stack(faces), topology.MIRROR)
     save_file({"canonical_face": face}, output, metadata={"source": f"mean of {len(faces)} portraits"})
+    output.chmod(0o644)  # safetensors writes files that only their owner can read
     return len(faces)
 
 

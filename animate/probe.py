@@ -83,7 +83,7 @@ class VideoInfo:
 
 
 def check_input(path: str | Path, kind: str) -> Path:
-    """A path that can be opened for reading; `kind` ("video", "picture", "sound file") goes into the sentence.
+    """A path that can be opened; `kind` ("video", "picture", "sound file") goes into the sentence.
 
     Raises:
         MediaError: missing, a folder, empty, or not readable.
@@ -107,7 +107,7 @@ def probe(path: str | Path) -> VideoInfo:
     """Read what is in a video file. The file is read through once, nothing is decoded.
 
     Raises:
-        MediaError: missing, empty or unreadable file; not a video; no video stream; no frame; too many pixels.
+        MediaError: missing, empty or unreadable file; no video; no video stream; no frame; too many pixels.
     """
     path = check_input(path, "video")
     status = os.stat(path)

@@ -26,7 +26,7 @@ import numpy as np
 
 from animate import measures, pose
 from animate import topology as mesh
-from animate.closure import close_eyes, close_lips
+from animate.closure import close_eyes, close_lips, ease_jaw, ease_width
 from animate.errors import OptionError
 from animate.motion import Motion
 
@@ -94,8 +94,10 @@ def retarget(
     reference, shapes, scale = _reference(portrait_landmarks, portrait, motion, mode)
     offsets = shapes - reference.shape  # (T, 478, 3)
     scaled = scale_offsets(offsets, levels)
-    target = portrait + proportions(portrait, reference.shape) * scaled
     driver = reference.shape + scaled
+    eased = ease_jaw(scaled, jaw_part(scaled), driver, portrait, reference.shape)
+    eased = ease_width(eased, region_weights()["lips"], driver, portrait, reference.shape)
+    target = portrait + proportions(portrait, reference.shape) * eased
     target = close_lips(target, driver, portrait, reference.shape)
     target = close_eyes(target, driver, portrait, reference.shape)
     turn = (motion.gaze - reference.gaze) * levels["gaze"][:, None, None]
@@ -205,7 +207,11 @@ def scale_offsets(offsets: np.ndarray, levels: Mapping[str, np.ndarray]) -> np.n
 
 def scale_motion(motion: Motion, strengths: Mapping[str, float | np.ndarray]) -> Motion:
     """`Motion.scaled`: the motion with parts made stronger or weaker against the neutral face and pose."""
-    levels = resolve_strengths(strengths, None, len(motion))
+    return apply_levels(motion, resolve_strengths(strengths, None, len(motion)))
+
+
+def apply_levels(motion: Motion, levels: Mapping[str, np.ndarray]) -> Motion:
+    """The motion at the strengths (T,) of `resolve_strengths`, "rest" included."""
     neutral_gaze = measures.gaze_of(motion.neutral.astype(np.float64))
     turn = pose.rotation_matrices(motion.neutral_rotation)[0]
     change = pose.rotation_vectors(pose.rotation_matrices(motion.rotation) @ turn.T)

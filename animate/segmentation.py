@@ -7,19 +7,27 @@ pixels, so its border is soft and as wide as a hundredth of the picture. A guide
 
 from __future__ import annotations
 
+import importlib.util
+import os
+from pathlib import Path
 from typing import Self
 
 import cv2
 import numpy as np
 
-from .errors import FaceError
+from .errors import FaceError, WeightsError
 from .faces_crop import shrink
 from .faces_tracking import plain_rgb
 from .native_log import quiet_native_log
 
-__all__ = ["PersonSegmenter"]
+__all__ = ["MODEL_URL", "PersonSegmenter"]
 
-_NETWORK_SIDE = 768  # the picture as the network is given it; it shrinks that to 256 itself
+MODEL_URL = (
+    "https://storage.googleapis.com/mediapipe-models/image_segmenter/selfie_segmenter/float16/latest/"
+    "selfie_segmenter.tflite"
+)
+_CACHED = Path("~/.cache/mien/selfie_segmenter.tflite")
+_NETWORK_SIDE = 256  # input of the network, pixels
 _GUIDE_SIDE = 2048  # hair is no finer than this in a picture; larger ones get the mask of this size, enlarged
 # Of the guided filter: window as a share of the longer side; contrast in grey levels that counts as an edge,
 # squared (OpenCV's filter wants its guide in grey levels: with one in [0, 1] the same ratio only blurs).
@@ -32,15 +40,30 @@ _SMALL = 0.22
 
 
 class PersonSegmenter:
-    """Person masks of pictures of any size. Holds native resources: use as a context manager or call
-    `close`."""
+    """Person masks of pictures of any size; it holds native resources: use `with`, or call `close`.
 
-    def __init__(self) -> None:
+    model_path: a selfie segmenter for MediaPipe's Tasks API; by default $MIEN_SELFIE_SEGMENTER, the wheel's
+    own, or ~/.cache/mien/selfie_segmenter.tflite. Raises WeightsError where there is none or it is damaged.
+    """
+
+    def __init__(self, model_path: str | Path | None = None) -> None:
+        model = _find_model(model_path)
         with quiet_native_log():
-            from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation
+            import mediapipe
+            from mediapipe.tasks.python import BaseOptions, vision
 
-            self._network = SelfieSegmentation(model_selection=0)
-            self._network.process(np.zeros((64, 64, 3), np.uint8))
+            self._mediapipe = mediapipe
+            try:
+                self._network = vision.ImageSegmenter.create_from_options(
+                    vision.ImageSegmenterOptions(
+                        base_options=BaseOptions(model_asset_path=str(model)), output_confidence_masks=True
+                    )
+                )
+                self._run(np.zeros((64, 64, 3), np.uint8))
+            except (RuntimeError, ValueError) as error:
+                raise WeightsError(
+                    f"The person model {model} cannot be used: get it again from {MODEL_URL}."
+                ) from error
 
     def mask(self, image: np.ndarray, box: np.ndarray | None = None) -> np.ndarray:
         """Probability that a pixel belongs to a person.
@@ -60,15 +83,20 @@ class PersonSegmenter:
 
     def _coarse(self, image: np.ndarray) -> np.ndarray:
         """The network's own mask (H, W) float32, soft edges and all."""
+        small = cv2.resize(image, (_NETWORK_SIDE, _NETWORK_SIDE), interpolation=cv2.INTER_AREA)
+        return cv2.resize(self._run(small), image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+
+    def _run(self, image: np.ndarray) -> np.ndarray:
+        """(H, W) float32 person probability at the size of the image given."""
         if self._network is None:
             raise FaceError("This segmenter has been closed: make a new one.")
-        small, _ = shrink(image, _NETWORK_SIDE)
-        found = self._network.process(small).segmentation_mask.astype(np.float32)
-        return cv2.resize(found, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        data = np.ascontiguousarray(image)
+        picture = self._mediapipe.Image(image_format=self._mediapipe.ImageFormat.SRGB, data=data)
+        # The view dies with the result.
+        return self._network.segment(picture).confidence_masks[-1].numpy_view().squeeze().copy()
 
     def _look_closer(self, image: np.ndarray, mask: np.ndarray, box: np.ndarray) -> None:
-        """Replace the mask round a small face, in place, by that of a crop; the crop's rim fades into the
-        whole."""
+        """Replace the mask round a small face, in place, by a crop's, whose rim fades into the whole."""
         size = float((box[2:] - box[:2]).max())
         if size > _SMALL * max(image.shape[:2]):
             return
@@ -97,9 +125,25 @@ class PersonSegmenter:
         self.close()
 
 
+def _find_model(model_path: str | Path | None) -> Path:
+    """The argument, else $MIEN_SELFIE_SEGMENTER, else the wheel's own, else ~/.cache/mien."""
+    chosen = model_path or os.environ.get("MIEN_SELFIE_SEGMENTER")
+    if not chosen:
+        spec = importlib.util.find_spec("mediapipe")
+        inside = "modules/selfie_segmentation/selfie_segmentation.tflite"
+        wheel = Path(spec.origin).parent / inside if spec and spec.origin else None
+        chosen = wheel if wheel and wheel.is_file() else _CACHED
+    path = Path(chosen).expanduser()
+    if not path.is_file():
+        raise WeightsError(
+            f"The person model {path} is missing: download it from {MODEL_URL} and save it as {_CACHED}, "
+            "or name its place in MIEN_SELFIE_SEGMENTER."
+        )
+    return path
+
+
 def _near_person(mask: np.ndarray, box: np.ndarray, reach: int) -> np.ndarray:
-    """(H, W) float32, 1 on the blob of the mask that holds most of the box and `reach` pixels round it, 0
-    elsewhere."""
+    """(H, W) float32, 1 on the mask's blob that holds most of the box and `reach` pixels round it, else 0."""
     _, blobs = cv2.connectedComponents((mask > 0.5).astype(np.uint8))
     x0, y0, x1, y1 = np.maximum(box, 0).astype(int)
     inside = blobs[y0 : y1 + 1, x0 : x1 + 1]
@@ -112,8 +156,7 @@ def _near_person(mask: np.ndarray, box: np.ndarray, reach: int) -> np.ndarray:
 
 
 def _ramp(start: int, stop: int, length: int, rim: int) -> np.ndarray:
-    """(stop - start,) weights that rise from 0 to 1 over `rim` pixels, but stay 1 at an end that is the
-    picture's."""
+    """(stop - start,) weights from 0 to 1 over `rim` pixels at either end, but 1 where the picture ends."""
     position = np.arange(stop - start)
     low = np.ones(stop - start) if start == 0 else position / rim
     high = np.ones(stop - start) if stop == length else position[::-1] / rim

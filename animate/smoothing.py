@@ -24,6 +24,10 @@ _EYE_REGIONS = (
 )
 
 
+#: How many times the speed of the calm moments counts as jitter.
+JITTER_MARGIN = 1.5
+
+
 @dataclass(frozen=True)
 class OneEuroConfig:
     """min_cutoff: Hz at rest (lower is smoother). beta: Hz of cut-off per unit/s of speed (higher lags less).
@@ -89,16 +93,18 @@ def smooth(
 ) -> np.ndarray:
     """A whole clip (T, N, C) filtered forwards and backwards, so without lag; float64.
 
-    The speed comes from central differences, the largest within two frames, instead of the causal estimate.
+    The speed is the largest step within two frames, less that of the clip's calm moments (the 20th
+    percentile), instead of the causal estimate.
     """
     signal = np.asarray(signal, np.float64)
     if len(signal) < 3:
         return signal.copy()
     config = config or OneEuroConfig()
-    # The finest lasting change counts as motion, jitter from frame to frame does not: differences over two
-    # frames.
-    speed = np.linalg.norm(np.gradient(signal, axis=0), axis=-1) * fps  # (T, N)
-    speed = _widest(_pool(speed, groups), reach=2)
+    steps = np.linalg.norm(np.diff(signal, axis=0), axis=-1) * fps  # (T - 1, N)
+    speed = _pool(np.maximum(np.pad(steps, ((1, 0), (0, 0))), np.pad(steps, ((0, 1), (0, 0)))), groups)
+    # What the signal does even when it rests is jitter and must not open the filter.
+    speed = np.maximum(speed - JITTER_MARGIN * np.percentile(speed, 20, axis=0), 0.0)
+    speed = _widest(speed, reach=2)
     weight = _blend(config.min_cutoff + config.beta * speed, fps)[..., None]
 
     def one_way(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -128,12 +134,12 @@ def smooth_motion(motion: Motion, strength: float) -> Motion:
     members = (mesh.REGIONS["brows"], mesh.LIPS, *_EYE_REGIONS, mesh.RIGHT_IRIS, mesh.LEFT_IRIS)
     for number, points in enumerate(members, 1):
         groups[list(points)] = number
-    face = OneEuroConfig(min_cutoff=rest, beta=15.0)  # Hz per IOD/s
-    fast = OneEuroConfig(min_cutoff=rest, beta=60.0)
+    face = OneEuroConfig(min_cutoff=rest, beta=40.0)  # Hz per IOD/s
+    fast = OneEuroConfig(min_cutoff=rest, beta=300.0)
     expression = smooth(motion.expression, fps, face, groups)
     quick = np.isin(groups, (2, 3, 4))
     expression[:, quick] = smooth(motion.expression[:, quick], fps, fast, groups[quick])
-    head = OneEuroConfig(min_cutoff=rest, beta=6.0)  # Hz per rad/s or IOD/s
+    head = OneEuroConfig(min_cutoff=rest, beta=12.0)  # Hz per rad/s or IOD/s
     track = np.concatenate([motion.translation, motion.scale[:, None]], axis=1)[:, None]  # (T, 1, 4)
     track = smooth(track, fps, head)[:, 0]
     return replace(

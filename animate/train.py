@@ -11,6 +11,7 @@ prediction, truth) as PNG beside the figures in `log.jsonl`. Learning rate: warm
 from __future__ import annotations
 
 import json
+import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from animate.pipelines.residual import predict_clean, residual_condition
 
 PATCH = 4
 LATENT = 3 * PATCH**2
+DEFAULT_STEPS = 2
 
 
 @dataclass(frozen=True)
@@ -41,14 +43,14 @@ class TrainConfig:
     steps: int = 20000
     mouths: int = 12
     eyes: int = 10
-    learning_rate: float = 3e-4
+    learning_rate: float = 4e-4
     warmup: int = 200
     decay: float = 0.3
     weight_decay: float = 0.01
     ema: float = 0.999
     pure_noise: float = 0.5
     seed: int = 0
-    channels: tuple[int, ...] = (64, 128, 192)
+    channels: tuple[int, ...] = (48, 96, 144)
     layers: int = 1
 
 
@@ -256,7 +258,7 @@ def train(packs, run: Path, config: TrainConfig, validation: Pack | None, resume
     accelerator = Accelerator(mixed_precision="bf16")
     torch.manual_seed(config.seed)
     rng = torch.Generator().manual_seed(config.seed)
-    networks = build_networks(config).to(memory_format=torch.channels_last)
+    networks = build_networks(config)
     optimizer = torch.optim.AdamW(networks.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     ema = EMAModel(networks.parameters(), decay=config.ema, use_ema_warmup=True, power=0.75)
     batches = Batches(packs, config)
@@ -273,7 +275,7 @@ def train(packs, run: Path, config: TrainConfig, validation: Pack | None, resume
     ema.to(accelerator.device)
     alphas, log, began, running = alphas_cumprod(), (run / "log.jsonl").open("a"), time.time(), None
     plain = accelerator.unwrap_model(networks)
-    with Progress(disable=not accelerator.is_main_process) as progress:
+    with Progress(disable=not (accelerator.is_main_process and sys.stdout.isatty())) as progress:
         bar = progress.add_task("training", total=config.steps, completed=step)
         while step < config.steps and time.time() - began < 60 * minutes:
             for group in optimizer.param_groups:
@@ -292,6 +294,8 @@ def train(packs, run: Path, config: TrainConfig, validation: Pack | None, resume
             step += 1
             running = losses if running is None else [0.98 * a + 0.02 * b for a, b in zip(running, losses, strict=True)]
             progress.update(bar, completed=step, description=f"mouth {running[0]:.4f} eyes {running[1]:.4f}")
+            if step % 50 == 0:
+                print(f"step {step} {time.time() - began:.0f} s mouth {running[0]:.4f} eyes {running[1]:.4f}", flush=True)
             finished = step == config.steps or time.time() - began >= 60 * minutes
             if (step % every == 0 or finished) and accelerator.is_main_process:
                 save(checkpoint, plain, ema, optimizer, step, config, rng, batches)
@@ -324,7 +328,11 @@ def export(checkpoint: Path, folder: Path) -> None:
     from animate.models.codec import SpaceToDepthCodec
 
     pipeline = LandmarkAnimationPipeline(
-        vae=SpaceToDepthCodec(PATCH), scheduler=mini_scheduler(), **{k: v.half() for k, v in networks.items()}
+        vae=SpaceToDepthCodec(PATCH),
+        scheduler=mini_scheduler(),
+        default_num_inference_steps=DEFAULT_STEPS,
+        default_guidance_scale=1.0,
+        **{name: network.half() for name, network in networks.items()},
     )
     pipeline.save_pretrained(folder, safe_serialization=True)
 
@@ -340,7 +348,7 @@ def main(
     seed: int = 0,
     mouths: int = 12,
     eyes: int = 10,
-    learning_rate: float = 3e-4,
+    learning_rate: float = 4e-4,
     threads: int = 0,
     export_to: Path | None = None,
 ) -> None:

@@ -92,7 +92,7 @@ class VideoReader:
 
     def command(self) -> list[str]:
         """ffmpeg's arguments for this clip."""
-        # Cuts lie between two frames, and nearer to the later one: ffmpeg rounds them to the file's time base,
+        # Cuts lie between two frames, nearer to the later one: ffmpeg rounds them to the file's time base,
         # which may be as coarse as a frame.
         margin = 0.4 / float(self.fps)
         zero = self.info.start + self.start

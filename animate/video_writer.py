@@ -95,7 +95,7 @@ class VideoWriter:
         if self.target.container not in SOUND_CODECS:
             self.warnings.append(f"{self.target.path}: this format has no sound; it is left out.")
             return None
-        return Path(audio), info, start + _picture_delay(Path(audio))
+        return Path(audio), info, max(0.0, start + _picture_delay(Path(audio)))
 
     def write(self, frame: np.ndarray) -> None:
         """Append one frame, (H, W, 3 or 4) uint8 RGB(A)."""

@@ -27,12 +27,11 @@ HEADER = 18
 HEAT_FULL = 0.10
 """Mean absolute difference of two neighbouring frames, in [0, 1], that is drawn in the brightest colour."""
 
+# name -> points that are shown, width over theirs, height over width
 _PARTS = {
-    "mouth": topology.OUTER_LIPS_UPPER + topology.OUTER_LIPS_LOWER,
-    "eyes": topology.LEFT_EYE_UPPER
-    + topology.LEFT_EYE_LOWER
-    + topology.RIGHT_EYE_UPPER
-    + topology.RIGHT_EYE_LOWER,
+    "head": (topology.FACE_OVAL, 1.45, 1.0),
+    "mouth": (topology.OUTER_LIPS, 1.3, 0.6),
+    "eyes": (topology.LEFT_EYE + topology.RIGHT_EYE, 1.3, 0.6),
 }
 
 
@@ -84,8 +83,9 @@ class SheetCollector:
         if index not in self.moments:
             return
         self._keep(name, "frame", _fit(picture, CELL))
-        for part, points in _PARTS.items():
-            self._keep(name, part, _fit(_part(picture, landmarks[list(points), :2]), CELL))
+        for part, (points, margin, shape) in _PARTS.items():
+            cut = _part(picture, landmarks[list(points), :2], margin, shape)
+            self._keep(name, part, _fit(cut, CELL))
         error = np.abs(picture.astype(np.int16) - over_grey(truth)).mean(-1) / 255.0
         self._keep(name, "error", colour_heat(_fit(error.astype(np.float32), CELL)))
         heat = (
@@ -97,11 +97,11 @@ class SheetCollector:
     def sheet(self) -> np.ndarray:
         """The finished sheet, (H, W, 3) uint8 RGB.
 
-        Blocks from top to bottom: whole frames, mouths, eyes, error against the truth (heat), and mean
+        Blocks from top to bottom: whole frames, heads, mouths, eyes, error against the truth (heat), and mean
         difference of neighbouring frames since the last column (heat); in each block one row per method.
         """
         blocks = [_header([f"frame {moment}" for moment in self.moments])]
-        for kind in ("frame", "mouth", "eyes", "error", "motion"):
+        for kind in ("frame", *_PARTS, "error", "motion"):
             # The truth's error against itself says nothing.
             names = [name for name in self.names if not (kind == "error" and name == "truth")]
             blocks += [_row(f"{name}", kind, self.cells[name, kind], len(self.moments)) for name in names]
@@ -176,12 +176,12 @@ def _fit(image: np.ndarray, width: int) -> np.ndarray:
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
 
 
-def _part(picture: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """The box round some points at a fixed shape (2.5 : 1 for eyes as for mouths), edges repeated outside."""
+def _part(picture: np.ndarray, points: np.ndarray, margin: float, shape: float) -> np.ndarray:
+    """The box round some points with a fixed shape (height over width); the picture's edges go on outside."""
     middle = (points.min(0) + points.max(0)) / 2
     extent = points.max(0) - points.min(0)
-    width = 1.3 * max(float(extent[0]), 1.6 * float(extent[1]), 4.0)
-    height = width * 0.6
+    width = margin * max(float(extent[0]), float(extent[1]) / shape, 4.0)
+    height = width * shape
     x0, y0 = np.floor(middle - (width / 2, height / 2)).astype(int)
     columns = np.clip(np.arange(x0, x0 + int(width) + 1), 0, picture.shape[1] - 1)
     rows = np.clip(np.arange(y0, y0 + int(height) + 1), 0, picture.shape[0] - 1)

@@ -1,5 +1,4 @@
-"""The self-reenactment protocol: a clip's first face is the portrait, the clip drives it, the clip is the
-truth."""
+"""The self-reenactment protocol: a clip's first face is the portrait, the clip drives it and is the truth."""
 
 from __future__ import annotations
 

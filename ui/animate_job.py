@@ -62,7 +62,7 @@ class AnimateOptions:
     side_by_side: bool = False
     overwrite: bool = True
     report: Path | None = None
-    regions: set[str] | None = field(init=False)
+    regions: set[str] = field(init=False)
     strengths: dict[str, float] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -125,7 +125,7 @@ def run(options: AnimateOptions, progress: Progress) -> RunReport:
 
 
 def _check_files(options: AnimateOptions) -> tuple[Path, Target]:
-    """The file that gives the movement, and the checked output: every file that the run touches is looked at."""
+    """The file that gives the movement, and the checked output, once every file has been looked at."""
     require_file(options.source, "portrait")
     if options.driving is not None:
         movement = require_file(options.driving, "driving video")

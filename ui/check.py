@@ -43,7 +43,7 @@ SAMPLES = 8
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the table. level: "ok", "warning" (the result will be poor) or "problem" (the job will fail)."""
+    """One line of the table. level: "ok", "warning" (a poor result) or "problem" (the job will fail)."""
 
     subject: str
     topic: str
@@ -90,7 +90,7 @@ def _examine_portrait(path: Path, selector: str, tracker: FaceTracker) -> list[F
             "neutral face",
             resting,
             "The face is at rest.",
-            "The mouth is open or the eyes are closed: relative motion is added to that; a face at rest works better.",
+            "The mouth is open or the eyes are closed: motion is added to that, a face at rest is better.",
         )
     )
     return findings
@@ -120,7 +120,7 @@ def _examine_driving(path: Path, selector: str, tracker: FaceTracker, progress: 
 
 
 def _samples(path: Path, track: FaceTrack, tracker: FaceTracker) -> Iterator[tuple[np.ndarray, object]]:
-    """A few frames that show the face, evenly spaced, with the face found anew in each."""
+    """A few frames, evenly spaced, that show the face, with the face found anew in each."""
     import numpy as np
 
     from animate.media import VideoReader
@@ -138,7 +138,7 @@ def _samples(path: Path, track: FaceTrack, tracker: FaceTracker) -> Iterator[tup
 
 
 def _about_picture(subject: str, looks: list[FaceLook], smallest: float) -> list[Finding]:
-    """Size, turn, sharpness and cover of the face: the median over the looks, so that one odd frame is no verdict."""
+    """Size, turn, sharpness and cover: the median over the looks, so that one odd frame is no verdict."""
     import numpy as np
 
     def median(name: str) -> float:
@@ -153,7 +153,7 @@ def _about_picture(subject: str, looks: list[FaceLook], smallest: float) -> list
             "size",
             size >= smallest,
             f"The eyes are {size:.0f} px apart.",
-            f"The face is too small, its eyes are {size:.0f} px apart: use a {where} with {smallest} px or more.",
+            f"The face is too small, its eyes are {size:.0f} px apart: {smallest} or more are needed.",
         ),
         _judge(
             subject,
@@ -175,7 +175,7 @@ def _about_picture(subject: str, looks: list[FaceLook], smallest: float) -> list
             "cover",
             not covered,
             "Nothing covers the face.",
-            f"Something covers the mouth or the eyes (a hand, a mask, dark glasses): use a {where} without it.",
+            f"Something covers the mouth or eyes (a hand, a mask, dark glasses): use a {where} without it.",
         ),
     ]
 
@@ -208,12 +208,12 @@ def _about_missing(track: FaceTrack) -> Finding:
         "face",
         share <= MISSING_SHARE,
         f"{len(track.valid) - missing} of {len(track.valid)} frames show a face.",
-        f"{missing} of {len(track.valid)} frames ({share:.0%}) show no face and will be bridged: trim the clip.",
+        f"{missing} of {len(track.valid)} frames show no face and will be bridged: trim the clip.",
     )
 
 
 def _about_neutral(track: FaceTrack) -> Finding:
-    """Relative motion is measured from the driver's neutral frame: it should be a face at rest that looks ahead."""
+    """Relative motion is measured from the driver's neutral frame: a face at rest that looks ahead."""
     from animate.motion import Motion
 
     from .look import expression_of

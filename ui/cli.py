@@ -227,6 +227,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     previous = _exit_cleanly_when_terminated()
     try:
         code = app(args=None if argv is None else list(argv), prog_name="mien", standalone_mode=False)
+        if code == EXIT_INTERRUPTED:  # newer typer turns Ctrl-C into this code, older ones into Abort
+            raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
     except MienError as error:
         return _say(error, str(error), EXIT_ERROR)

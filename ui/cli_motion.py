@@ -27,6 +27,8 @@ MotionArgument = Annotated[
 ]
 Output = Annotated[Path, typer.Option("--output", "-o", help="File to write (.safetensors).")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Source = Annotated[str, typer.Option("--source", help="Who made it; kept in the file.")]
+Licence = Annotated[str, typer.Option("--licence", help="Under which licence; kept in the file.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 
 
@@ -41,8 +43,8 @@ def extract(
     ] = "largest",
     tracker: Annotated[str, typer.Option("--tracker", help="As in `mien animate`.")] = "auto",
     smooth: Annotated[float | None, typer.Option("--smooth", min=0, max=1, help="Steady it, 0 to 1.")] = None,
-    source: Annotated[str, typer.Option("--source", help="Who made the clip; kept in the file.")] = "",
-    licence: Annotated[str, typer.Option("--licence", help="Licence of the clip; kept in the file.")] = "",
+    source: Source = "",
+    licence: Licence = "",
     quiet: Quiet = False,
 ) -> None:
     """Save the movements of a video as a motion file."""
@@ -154,7 +156,7 @@ def to_arkit(
     from animate import arkit
 
     loaded = _load(path)
-    arkit.write_csv(output, loaded)
+    arkit.motion_to_arkit_csv(loaded, output)
     _say(quiet, f"{output}: {_summary(loaded)}")
 
 
@@ -165,6 +167,8 @@ def from_arkit(
     fps: Annotated[
         str, typer.Option("--fps", help="Frame rate of the curves, such as 60 or 30000/1001.")
     ] = "60",
+    source: Source = "",
+    licence: Licence = "",
     quiet: Quiet = False,
 ) -> None:
     """Make a motion file from ARKit's 52 curves."""
@@ -173,7 +177,7 @@ def from_arkit(
     check_output(output, [curves])
     from animate import arkit
 
-    motion = arkit.read_csv(curves, rate)
+    motion = arkit.motion_from_arkit_csv(curves, rate, source=source or curves.name, licence=licence)
     motion.save(output)
     _say(quiet, f"{output}: {_summary(motion)}")
 

@@ -15,7 +15,7 @@ SIDE = 160  # px of the square that a face is scaled to before its edges are mea
 
 @dataclass(frozen=True)
 class Expression:
-    """lip_gap: inter-ocular distances. eye_opening: of the more open eye, over its width. yaw, pitch: degrees."""
+    """lip_gap: inter-ocular distances. eye_opening: the wider eye's, over its width. yaw, pitch: degrees."""
 
     lip_gap: float
     eye_opening: float
@@ -27,7 +27,7 @@ class Expression:
 class FaceLook(Expression):
     """One face in one picture.
 
-    inter_ocular: px. sharpness: edge energy (Laplacian) over contrast, at a fixed size of the face. lip_detail,
+    inter_ocular: px. sharpness: edge energy (Laplacian) over contrast at a fixed face size. lip_detail,
     eye_detail: mean gradient inside lips and eyes over the whole face's. disagreement: mean distance between
     the mesh and the mesh found in the mirror image, in inter-ocular distances, the larger of lips and eyes;
     infinite where the mirror image shows no face. A face that is partly hidden leaves the mesh guessing, and

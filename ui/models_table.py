@@ -18,7 +18,7 @@ def print_models(as_json: bool = False) -> None:
 
     table = Table(title="Weights that Mien can use", title_justify="left")
     for column in ("name", "for", "licence", "commercial use", "on this machine"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column == "name")
     for record in RECORDS:
         table.add_row(
             record.name,
@@ -36,7 +36,9 @@ def where(record: WeightRecord) -> str:
         return "yes"
     if record.extra is not None and record.package is not None:
         return f"no: pip install 'mien[{record.extra}]'"
-    return f"no: {record.origin}" + (f", to {record.path}" if record.origin == "download" else "")
+    if record.origin == "download":
+        return f"no: download, to {record.path}"
+    return "no: install Mien again"
 
 
 def as_dict(record: WeightRecord) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Turns the words of the command line into values; no heavy imports, nothing is read but small text."""
+"""Turns the words of the command line into values."""
 
 from __future__ import annotations
 
@@ -6,38 +6,24 @@ from pathlib import Path
 
 from animate.errors import OptionError
 
-# What `--region` restricts the motion to, in the names of `--strength`. LivePortrait's users know these
-# words.
-REGIONS: dict[str, frozenset[str] | None] = {
-    "all": None,
-    "exp": frozenset({"eyes", "brows", "lips", "jaw", "gaze"}),
-    "pose": frozenset({"rotation", "translation"}),
-    "lips": frozenset({"lips", "jaw"}),
-    "eyes": frozenset({"eyes", "brows", "gaze"}),
-}
-STRENGTHS = ("eyes", "brows", "lips", "jaw", "gaze", "rotation", "translation")
 STRONGEST = 5.0
+# Words of other tools for the same regions.
 ALIASES = {"lip": "lips", "mouth": "lips", "expression": "exp", "head": "pose"}
 
 
-def parse_region(text: str) -> set[str] | None:
-    """Names of the regions that may move; None for all of them.
-
-    "all", "exp", "pose", "lips", "eyes", or several joined by commas.
+def parse_region(text: str) -> set[str]:
+    """Names of the regions that may move, as `animate.retarget` knows them, from words joined by commas.
 
     Raises OptionError for an unknown word.
     """
-    chosen: set[str] = set()
-    for word in _words(text):
-        name = ALIASES.get(word, word)
-        if name not in REGIONS:
-            raise OptionError(f"Unknown region {word!r} in --region: choose from {', '.join(REGIONS)}.")
-        members = REGIONS[name]
-        if members is None:
-            return None
-        chosen |= members
+    from animate.retarget import REGION_GROUPS, STRENGTHS
+
+    chosen = {ALIASES.get(word, word) for word in _words(text)}
+    known = dict.fromkeys((*REGION_GROUPS, *STRENGTHS))
+    for word in sorted(chosen - known.keys()):
+        raise OptionError(f"Unknown region {word!r} in --region: choose from {', '.join(known)}.")
     if not chosen:
-        raise OptionError(f"--region is empty: choose from {', '.join(REGIONS)}.")
+        raise OptionError(f"--region is empty: choose from {', '.join(known)}.")
     return chosen
 
 
@@ -46,21 +32,19 @@ def parse_strengths(text: str) -> dict[str, float]:
 
     Raises OptionError for an unknown region, something that is no number, or one outside 0..5.
     """
+    from animate.retarget import STRENGTHS
+
     strengths: dict[str, float] = {}
     for word in _words(text):
-        name, separator, value = word.partition("=")
+        name, separator, value = (part.strip() for part in word.partition("="))
         if not separator:
             name, value = "all", word
-        name = name.strip()
+        name = ALIASES.get(name, name)
         if name not in (*STRENGTHS, "all"):
-            raise OptionError(
-                f"Unknown region {name!r} in --strength: choose from {', '.join(STRENGTHS)}, all."
-            )
+            raise OptionError(f"Unknown region {name!r} in --strength: choose from {', '.join(STRENGTHS)}.")
         strength = _number(value, f"The strength of {name}")
         if not 0 <= strength <= STRONGEST:
-            raise OptionError(
-                f"The strength of {name} is {value.strip()}: it must lie between 0 and {STRONGEST:g}."
-            )
+            raise OptionError(f"The strength of {name} is {value}: it must lie between 0 and {STRONGEST:g}.")
         for key in STRENGTHS if name == "all" else (name,):
             strengths[key] = strength
     return strengths

@@ -78,6 +78,7 @@ class RunReport:
             "schema": SCHEMA_VERSION,
             "mien": mien_version(),
             **asdict(self),
+            "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
             "bridged": len(self.bridged_frames),
             "total_seconds": round(self.total_seconds, 3),
             "frames_per_second": round(self.frames_per_second, 3),

@@ -11,7 +11,7 @@ import numpy as np
 from animate import pose, topology
 from bench.metrics.base import Metric, Sample
 
-DETECTOR_NOISE = 0.002
+DETECTOR_NOISE = 0.004
 """Standard deviation in inter-ocular distances below which an output's opening is taken for constant: a still
 picture's own, because its place in the detector's crop depends on the truth."""
 

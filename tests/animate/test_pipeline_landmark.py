@@ -274,7 +274,10 @@ class TestManners:
         loaded = LandmarkAnimationPipeline.from_pretrained(tmp_path)
         loaded.set_progress_bar_config(disable=True)
         assert loaded.config.default_num_inference_steps == 2
-        assert torch.equal(loaded(**inputs()).frames, pipeline(**inputs()).frames)
+        for name, weight in pipeline.unet.state_dict().items():
+            assert torch.equal(loaded.unet.state_dict()[name], weight), name
+        # weights mapped from a file lie at other addresses, for which the kernels round differently
+        torch.testing.assert_close(loaded(**inputs()).frames, pipeline(**inputs()).frames, atol=1e-5, rtol=0)
         for name in ("reference_network", "image_encoder", "expression_tokens"):
             assert (getattr(loaded, name) is None) == (getattr(pipeline, name) is None)
 

@@ -1,0 +1,1 @@
+"""Accelerates diffusion models; knows no portrait. Comes with a later version."""

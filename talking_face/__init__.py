@@ -1,0 +1,1 @@
+"""Speech to motion. Comes with a later version."""
