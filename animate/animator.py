@@ -4,7 +4,8 @@
     for frame in animator.animate(Portrait.open("portrait.jpg"), Motion.load("smile.safetensors")):
         ...
 
-The result is an iterator: frames are made when they are asked for, so a long clip needs no more memory than a short one.
+The result is an iterator: frames are made when they are asked for, so that a long clip needs no more memory than a
+short one.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from animate.errors import FaceError, OptionError

@@ -87,9 +87,7 @@ def scores_of(motion: Motion, iterations: int = 400) -> np.ndarray:
     look = 3.0 * (gaze * width[:, None]).reshape(len(offsets), -1)
     table = np.concatenate([skin, look], axis=1)
     shift = 3.0 * ((motion.gaze - rest) * width[:, None]).reshape(len(motion), -1)
-    wanted = np.concatenate(
-        [motion.expression[:, : mesh.SKIN_POINTS].reshape(len(motion), -1), shift], axis=1
-    )
+    wanted = np.concatenate([motion.expression[:, : mesh.SKIN_POINTS].reshape(len(motion), -1), shift], axis=1)
     gram = table @ table.T + 1e-3 * np.eye(len(table))
     goal = wanted @ table.T
     step = 1.0 / np.linalg.eigvalsh(gram)[-1]

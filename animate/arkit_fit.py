@@ -48,9 +48,7 @@ def fit_basis(
     offsets[:, mesh.SKIN_POINTS :] = 0.0  # irises go by the gaze
     gaze_table = np.zeros((len(BLENDSHAPES), 2, 2))
     for eye, side in enumerate(("Right", "Left")):
-        looks = [
-            i for i, name in enumerate(BLENDSHAPES) if name.startswith("EyeLook") and name.endswith(side)
-        ]
+        looks = [i for i, name in enumerate(BLENDSHAPES) if name.startswith("EyeLook") and name.endswith(side)]
         gaze_table[looks, eye] = _ridge(gram, x, g[:, eye], np.array(looks), ridge)
     return offsets, gaze_table
 
@@ -86,9 +84,7 @@ def _parts() -> Iterable[tuple[np.ndarray, np.ndarray]]:
     left = _fade(face[:, 0], -0.15, 0.15)
 
     def curves(starts: tuple[str, ...], other: str) -> list[int]:
-        return [
-            i for i, name in enumerate(BLENDSHAPES) if name.startswith(starts) and not name.endswith(other)
-        ]
+        return [i for i, name in enumerate(BLENDSHAPES) if name.startswith(starts) and not name.endswith(other)]
 
     yield np.array(curves(("Jaw", "Mouth", "Cheek", "Nose", "Tongue"), "-")), lower
     for side, other, share in (("Left", "Right", left), ("Right", "Left", 1 - left)):

@@ -91,9 +91,7 @@ def _surprise(clips: Callable[[str], Motion]) -> Motion:
     level = 0.8 * np.clip((seconds - 0.45) / 0.25, 0, 1) * np.clip((seconds[-1] - 0.1 - seconds) / 0.4, 0, 1)
     level = level * level * (3 - 2 * level)
     lower = (region_weights()["lips"] + region_weights()["jaw"])[:, None]
-    expression = (
-        motion.expression * (1 - level[:, None, None] * lower) + level[:, None, None] * lower * widest
-    )
+    expression = motion.expression * (1 - level[:, None, None] * lower) + level[:, None, None] * lower * widest
     return replace(
         eased(replace(motion, expression=expression), 0.2),
         source=f"{_D9_FROM}, eyes and brows of 14.5-16.6 s, head at 0.5; built: the mouth is that of 2.3 s",
@@ -105,9 +103,7 @@ def _wink(clips: Callable[[str], Motion]) -> Motion:
     """The right eye of a blink of both, held, with the mouth pulled up on the same side."""
     whole = clips(_D9)
     blink = whole.trim(1.15, 1.75).smooth(0.3)
-    shut = blink.expression[
-        np.argmin(np.abs(blink.expression[:, 159, 1] - blink.expression[:, 159, 1].max()))
-    ]
+    shut = blink.expression[np.argmin(np.abs(blink.expression[:, 159, 1] - blink.expression[:, 159, 1].max()))]
     pulled = whole.trim(17.6, 18.1).expression.mean(axis=0)
     still = at_rest(whole.trim(0.8, 1.2).smooth(0.7))
     count = round(2.0 * FPS)
@@ -125,9 +121,7 @@ def _wink(clips: Callable[[str], Motion]) -> Motion:
     expression = lid * eyes * shut + 0.9 * corner * (mouth + cheek) * pulled
     tilt = np.zeros((count, 3))
     tilt[:, 2] = np.radians(-4.0) * corner[:, 0, 0]
-    rotation = pose.rotation_matrices(pose.rotation_from_angles(tilt)) @ pose.rotation_matrices(
-        still.neutral_rotation
-    )
+    rotation = pose.rotation_matrices(pose.rotation_from_angles(tilt)) @ pose.rotation_matrices(still.neutral_rotation)
     return replace(
         eased(replace(base, expression=expression, rotation=pose.rotation_vectors(rotation)), 0.1),
         source=f"built from {_D9_FROM}: one eye of the blink at 1.3 s, held; mouth of 17.6-18.1 s; a tilt",

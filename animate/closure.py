@@ -20,8 +20,6 @@ MAX_SLOPE = 4.0
 #: Lids below this part of their resting opening count as closing: there the portrait's opening is at most the
 #: driver's, and from there it runs towards its own resting opening.
 CLOSING = 0.4
-
-
 #: An excess up to this, in IOD, is tracking noise and no smile.
 EASE_FROM = 0.02
 
@@ -29,8 +27,8 @@ EASE_FROM = 0.02
 def map_opening(
     gap: np.ndarray, rest: np.ndarray, own: np.ndarray, above: np.ndarray, base: np.ndarray | float
 ) -> np.ndarray:
-    """The portrait's opening for the driver's `gap` (T, ...): monotone, f(rest) = own, identity when all is
-    equal.
+    """The portrait's opening for the driver's `gap` (T, ...): monotone, f(rest) = own, identity between
+    equals.
 
     rest: the driver's opening in the reference; own: the portrait's; above: slope beyond rest. Below rest
     the map falls to f(0) = 0 (or, where that would be steeper than MAX_SLOPE, with that slope), and near 0
@@ -49,7 +47,7 @@ def map_opening(
 
 
 def ease_opening(opened: np.ndarray, excess: np.ndarray) -> np.ndarray:
-    """How much of `opened` (T, ...) >= 0 a mouth still opens that rests further open than the driver's by
+    """What is left of `opened` (T, ...) >= 0 for a mouth that rests further open than the driver's, by
     `excess`.
 
     Openings would add up to a gape. So the excess is used up as the mouth opens: from twice the excess on,
@@ -64,8 +62,7 @@ def ease_opening(opened: np.ndarray, excess: np.ndarray) -> np.ndarray:
 def ease_jaw(
     offsets: np.ndarray, jaw: np.ndarray, driver: np.ndarray, portrait: np.ndarray, reference: np.ndarray
 ) -> np.ndarray:
-    """Offsets (T, 478, 3) whose jaw part `jaw` opens a mouth that is open already by what `ease_opening`
-    leaves."""
+    """Offsets (T, 478, 3) whose jaw part `jaw` is cut to what `ease_opening` leaves an open mouth to open."""
     rest = measures.mouth_opening(reference)
     opened = np.maximum(measures.mouth_opening(driver) - rest, 0.0)  # (T,)
     eased = ease_opening(opened, measures.mouth_opening(portrait) - rest)
@@ -89,9 +86,7 @@ def ease_width(
     return offsets
 
 
-def close_lips(
-    target: np.ndarray, driver: np.ndarray, portrait: np.ndarray, reference: np.ndarray
-) -> np.ndarray:
+def close_lips(target: np.ndarray, driver: np.ndarray, portrait: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """`target` (T, 478, 3) with its lips' openings mapped from the driver's; both lips give way by half.
 
     driver: the driver's shapes (T, 478, 3); portrait, reference: (478, 3), the two faces' resting shapes.
@@ -112,9 +107,7 @@ def close_lips(
     return target
 
 
-def close_eyes(
-    target: np.ndarray, driver: np.ndarray, portrait: np.ndarray, reference: np.ndarray
-) -> np.ndarray:
+def close_eyes(target: np.ndarray, driver: np.ndarray, portrait: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """`target` (T, 478, 3) with each eye's lid openings mapped from the driver's; the upper lid gives way
     most."""
     own, rest, now = measures.lid_gaps(portrait), measures.lid_gaps(reference), measures.lid_gaps(driver)

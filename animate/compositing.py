@@ -42,7 +42,9 @@ def side_by_side(*frames: np.ndarray, gap: int = 0) -> np.ndarray:
     for frame in frames:
         width = max(1, round(frame.shape[1] * height / frame.shape[0]))
         same = frame.shape[:2] == (height, width)
-        scaled.append(frame[..., :3] if same else cv2.resize(frame[..., :3], (width, height), interpolation=cv2.INTER_AREA))
+        scaled.append(
+            frame[..., :3] if same else cv2.resize(frame[..., :3], (width, height), interpolation=cv2.INTER_AREA)
+        )
     if gap:
         bar = np.zeros((height, gap, 3), np.uint8)
         scaled = [part for frame in scaled for part in (frame, bar)][:-1]

@@ -1,10 +1,11 @@
 """Training data: tracked clips and portraits, and the windows that are cut from pairs of their pictures.
 
-    python -m animate.dataset FOLDER PACK      makes a pack (memory-mapped uint8 arrays) from a folder of clips and portraits
+    python -m animate.dataset FOLDER PACK      packs a folder of clips and portraits into memory-mapped uint8 arrays
 
 A sample is a pair (source, target) of one person. The source is warped to the target's landmarks and filled by
 the interior prior; the network sees that and learns the target. Clips give pairs of frames. A single portrait gives a
-pair too: it is warped to another expression and back, so that the network learns to undo a warp's faults on many people.
+pair too: it is warped to another expression and back, so that the network learns to undo a warp's faults on many
+people.
 """
 
 from __future__ import annotations
@@ -249,9 +250,7 @@ def clip_pairs(clip: Clip, count: int, rng: np.random.Generator) -> Iterator[tup
             yield make_windows(prior, target_image, target), pair, clip.subject
 
 
-def portrait_pairs(
-    clip: Clip, offsets: list[np.ndarray], count: int, rng: np.random.Generator
-) -> Iterator[tuple]:
+def portrait_pairs(clip: Clip, offsets: list[np.ndarray], count: int, rng: np.random.Generator) -> Iterator[tuple]:
     """`count` samples of one portrait: warped to a borrowed expression (the source) and back (the target is the
     untouched picture). `offsets`: landmark offsets (478, 3) in inter-ocular distances, upright."""
     _, picture = next(iter(clip.frames()))
@@ -319,7 +318,15 @@ def expression_offsets(clips: list[Clip], rng: np.random.Generator, count: int =
     return out
 
 
-def build(folder: Path, pack: Path, cache: Path, frames_per_clip: int, per_portrait: int, skip: set[str], seed: int = 0):
+def build(
+    folder: Path,
+    pack: Path,
+    cache: Path,
+    frames_per_clip: int,
+    per_portrait: int,
+    skip: set[str],
+    seed: int = 0,
+):
     """Writes a pack of every clip and portrait below `folder` but those of the people in `skip`."""
     rng = np.random.default_rng(seed)
     clips = [c for c in training_clips(folder, cache) if c.subject not in skip]

@@ -223,9 +223,7 @@ def select_face(faces: Sequence[Face], selector: int | str | np.ndarray = 0) -> 
     if isinstance(selector, np.ndarray):
         return _most_alike(faces, selector)
     if isinstance(selector, bool) or not isinstance(selector, int | np.integer | str):
-        raise OptionError(
-            f"A face is chosen by index, order or reference picture, not by {type(selector).__name__}."
-        )
+        raise OptionError(f"A face is chosen by index, order or reference picture, not by {type(selector).__name__}.")
     if isinstance(selector, str):
         faces, selector = _ordered(faces, selector)
     index = int(selector)

@@ -62,9 +62,7 @@ class AttentionMesh:
             from mediapipe.framework import calculator_pb2
             from mediapipe.framework.formats import rect_pb2
 
-            binding._framework_bindings.resource_util.set_resource_dir(
-                str(Path(mediapipe.__file__).parents[1])
-            )
+            binding._framework_bindings.resource_util.set_resource_dir(str(Path(mediapipe.__file__).parents[1]))
             self._binding = binding
             self._found: list = []
             self._graph = binding.CalculatorGraph(

@@ -62,9 +62,7 @@ class InsightFaceTracker(_BorrowedMesh):
                 "non-commercial use only) from https://github.com/deepinsight/insightface/releases and "
                 f"unpack it into {folder}."
             )
-        self._detector, self._recogniser = (
-            get_model(str(file), providers=["CPUExecutionProvider"]) for file in files
-        )
+        self._detector, self._recogniser = (get_model(str(file), providers=["CPUExecutionProvider"]) for file in files)
         self._detector.prepare(ctx_id=-1, input_size=(640, 640), det_thresh=0.5)
         self._recogniser.prepare(ctx_id=-1)
         super().__init__()
@@ -72,9 +70,7 @@ class InsightFaceTracker(_BorrowedMesh):
     def candidates(self, image: np.ndarray, thorough: bool = True) -> list[Candidate]:
         from insightface.app.common import Face as Found
 
-        blue_first = np.ascontiguousarray(
-            image[..., ::-1]
-        )  # the networks were trained on OpenCV's channel order
+        blue_first = np.ascontiguousarray(image[..., ::-1])  # the networks were trained on OpenCV's channel order
         boxes, points = self._detector.detect(blue_first)
         found = []
         for box, five in zip(boxes, points, strict=True):

@@ -23,8 +23,7 @@ __all__ = ["BLENDSHAPE_COUNT", "MODEL_URL", "TasksTracker", "detect_blendshapes"
 
 BLENDSHAPE_COUNT = 52
 MODEL_URL = (
-    "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/"
-    "face_landmarker.task"
+    "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/face_landmarker.task"
 )
 _CACHED = Path("~/.cache/mien/face_landmarker.task")
 _CROP_SIZE = 320
@@ -77,9 +76,7 @@ class TasksTracker(MeshTracker):
         if self._landmarker is None:
             raise FaceError("This face tracker has been closed: make a new one.")
         data = np.ascontiguousarray(image)
-        return self._landmarker.detect(
-            self._mediapipe.Image(image_format=self._mediapipe.ImageFormat.SRGB, data=data)
-        )
+        return self._landmarker.detect(self._mediapipe.Image(image_format=self._mediapipe.ImageFormat.SRGB, data=data))
 
     def _meshes(self, image: np.ndarray) -> list[np.ndarray]:
         """(478, 3) float64 meshes in the pixels of this picture."""
@@ -130,10 +127,7 @@ class TasksTracker(MeshTracker):
         if not result.face_landmarks:
             return None
         height, width = image.shape[:2]
-        meshes = [
-            np.array([(p.x * width, p.y * height, p.z * width) for p in face])
-            for face in result.face_landmarks
-        ]
+        meshes = [np.array([(p.x * width, p.y * height, p.z * width) for p in face]) for face in result.face_landmarks]
         largest = max(range(len(meshes)), key=lambda i: np.prod(np.ptp(meshes[i][:, :2], axis=0)))
         scores = {c.category_name: float(c.score) for c in result.face_blendshapes[largest]}
         return (meshes[largest] - (0.5, 0.5, 0)).astype(np.float32), scores
@@ -149,9 +143,7 @@ def _shared_tracker(path: Path) -> TasksTracker:
     return TasksTracker(path)
 
 
-def detect_blendshapes(
-    image: np.ndarray, model_path: str | Path | None = None
-) -> tuple[np.ndarray, dict[str, float]]:
+def detect_blendshapes(image: np.ndarray, model_path: str | Path | None = None) -> tuple[np.ndarray, dict[str, float]]:
     """Landmarks (478, 3) float32 px and 52 blendshape scores in [0, 1] by name of the largest face.
 
     image: (H, W, 3|4) uint8 RGB. The model stays loaded between calls. Raises FaceError where there is no

@@ -130,9 +130,7 @@ class MeshTracker:
             room = max_faces is None or len(people) < max_faces
             # Newcomers are looked for once a second; the lost at once, thoroughly only now and then.
             waited = min((t - person.frames[-1] for person in lost), default=0)
-            thorough = (
-                not people or (room and t % second == 0) or (bool(lost) and waited % max(second // 3, 1) == 1)
-            )
+            thorough = not people or (room and t % second == 0) or (bool(lost) and waited % max(second // 3, 1) == 1)
             if lost or thorough:
                 self._find(frame, t, people, lost, max_faces, second, thorough)
         if not count:
@@ -153,9 +151,7 @@ class MeshTracker:
             sighting = self._settle(image, roi)
             if sighting is None or sighting.spread > _DOUBTFUL_SPREAD:
                 # An upside-down face passes for an upright one, but the mesh is unsure until it is turned.
-                turns = (
-                    self._settle(image, replace(roi, angle=roi.angle + q * np.pi / 2)) for q in (2, 1, 3)
-                )
+                turns = (self._settle(image, replace(roi, angle=roi.angle + q * np.pi / 2)) for q in (2, 1, 3))
                 sighting = next((s for s in turns if s and s.spread < _DOUBTFUL_SPREAD), sighting)
             if sighting is None or not sighting.is_face:
                 continue

@@ -173,13 +173,10 @@ def _video_encoder(codec: str, crf: int, alpha: bool) -> list[str]:
         ),
         "prores": (
             "yuva444p10le" if alpha else "yuv444p10le",
-            ["-c:v", "prores_ks", "-profile:v", "4444", "-vendor", "apl0"]
-            + (["-alpha_bits", "16"] if alpha else []),
+            ["-c:v", "prores_ks", "-profile:v", "4444", "-vendor", "apl0"] + (["-alpha_bits", "16"] if alpha else []),
         ),
     }[codec]
-    convert = (
-        f"scale=out_color_matrix=bt709:out_range=tv:{SCALE_FLAGS},format={pixels},setparams={BT709}:range=tv"
-    )
+    convert = f"scale=out_color_matrix=bt709:out_range=tv:{SCALE_FLAGS},format={pixels},setparams={BT709}:range=tv"
     tags = ["-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv"]
     return ["-vf", convert, *options, *tags]
 

@@ -52,11 +52,7 @@ def frame_rate(times: np.ndarray, time_base: Fraction, texts: tuple[str, ...]) -
     steps = np.diff(times)
     even = bool((steps == steps[0]).all()) and steps[0] > 0
     own = [1 / (int(steps[0]) * time_base)] if even else []
-    mean = (
-        (len(times) - 1) / ((int(times[-1]) - int(times[0])) * time_base)
-        if times[-1] > times[0]
-        else Fraction(25)
-    )
+    mean = (len(times) - 1) / ((int(times[-1]) - int(times[0])) * time_base) if times[-1] > times[0] else Fraction(25)
     # A few frames in coarse ticks fit many rates: there the customary rate is the better guess.
     first = own + customary if len(times) >= 8 else customary + own
     candidates = [*first, max(mean.limit_denominator(1001), Fraction(1, 1001))]

@@ -21,7 +21,10 @@ def facial_weights(expression_mask: torch.Tensor, facial_mask: torch.Tensor | No
 
 
 def facial_loss(
-    prediction: torch.Tensor, clean: torch.Tensor, weights: torch.Tensor, gradient_weight: float = GRADIENT_WEIGHT
+    prediction: torch.Tensor,
+    clean: torch.Tensor,
+    weights: torch.Tensor,
+    gradient_weight: float = GRADIENT_WEIGHT,
 ) -> torch.Tensor:
     """Weighted absolute error of pictures and of their gradients, one number.
 

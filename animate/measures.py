@@ -103,9 +103,7 @@ def _off(values: np.ndarray, target: np.ndarray, tolerance: float) -> np.ndarray
     return np.minimum(np.abs(values - target) / tolerance, 6.0).mean(axis=-1)
 
 
-def neutral_frame(
-    shapes: np.ndarray, rotation: np.ndarray, valid: np.ndarray, fps: float
-) -> tuple[int, np.ndarray]:
+def neutral_frame(shapes: np.ndarray, rotation: np.ndarray, valid: np.ndarray, fps: float) -> tuple[int, np.ndarray]:
     """The clip's most neutral frame and the few frames (indices) whose mean is the neutral face.
 
     Neutral is what the face returns to. First the calm frames: lips near the clip's most closed (10th

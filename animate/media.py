@@ -78,8 +78,7 @@ def read_image(path: str | Path, max_side: int = MAX_SIDE) -> np.ndarray:
         raise
     except Image.DecompressionBombError as error:
         raise MediaError(
-            f"{path} has far too many pixels: make it smaller, at most {max_side} on a side and "
-            f"{MAX_PIXELS:,} in all."
+            f"{path} has far too many pixels: make it smaller, at most {max_side} on a side and {MAX_PIXELS:,} in all."
         ) from error
     except Image.UnidentifiedImageError as error:
         raise MediaError(f"{path} {_what_it_is(path)}.") from error
@@ -94,9 +93,7 @@ def read_image(path: str | Path, max_side: int = MAX_SIDE) -> np.ndarray:
         EOFError,
         MemoryError,
     ) as error:
-        raise MediaError(
-            f"{path} is damaged or truncated and cannot be read as a picture ({error})."
-        ) from error
+        raise MediaError(f"{path} is damaged or truncated and cannot be read as a picture ({error}).") from error
 
 
 def _what_it_is(path: Path) -> str:
@@ -107,11 +104,7 @@ def _what_it_is(path: Path) -> str:
     if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
         return "is a HEIC picture, which cannot be read: export it as JPEG first"
     kind = "is no picture that can be read"
-    if (
-        head[4:8] == b"ftyp"
-        or head.startswith((b"\x1a\x45\xdf\xa3", b"\0\0\x01\xba"))
-        or head[8:12] == b"AVI "
-    ):
+    if head[4:8] == b"ftyp" or head.startswith((b"\x1a\x45\xdf\xa3", b"\0\0\x01\xba")) or head[8:12] == b"AVI ":
         kind = "is a video, not a picture"
     elif head.startswith((b"%!PS", b"%PDF")):
         kind = "is a document, not a picture"
@@ -180,9 +173,7 @@ def write_image(path: str | Path, image: np.ndarray) -> None:
     if path.suffix.lower() not in WRITABLE:
         raise MediaError(f"{path} has an unknown suffix {path.suffix!r}: use one of {', '.join(WRITABLE)}.")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (3, 4) or not image.size:
-        raise MediaError(
-            f"{path}: a picture has to be (H, W, 3 or 4) uint8, not {image.shape} {image.dtype}."
-        )
+        raise MediaError(f"{path}: a picture has to be (H, W, 3 or 4) uint8, not {image.shape} {image.dtype}.")
     kind, options, transparency = WRITABLE[path.suffix.lower()]
     if image.shape[2] == 4 and not transparency:
         image = on_white(image)

@@ -178,9 +178,7 @@ class Motion:
             "source": self.source,
             "licence": self.licence,
         }
-        data = save(
-            {k: np.ascontiguousarray(v) for k, v in tensors.items()}, {HEADER_KEY: json.dumps(header)}
-        )
+        data = save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, {HEADER_KEY: json.dumps(header)})
         part = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
             part.write_bytes(data)
@@ -203,9 +201,7 @@ class Motion:
         except FileNotFoundError as error:
             raise MotionError(f"There is no motion file {path}.") from error
         except (SafetensorError, KeyError, ValueError, OSError, TypeError) as error:
-            raise MotionError(
-                f"{path} is not a motion file of Mien; make one with 'mien motion extract'."
-            ) from error
+            raise MotionError(f"{path} is not a motion file of Mien; make one with 'mien motion extract'.") from error
         return cls._from_file(path, header, tensors)
 
     @classmethod
@@ -244,9 +240,7 @@ class Motion:
         first = max(0, round(start * self.fps))
         last = len(self) if end is None else min(len(self), round(end * self.fps))
         if first >= last:
-            raise OptionError(
-                f"Trimming from {start} to {end} s leaves nothing of a motion of {self.duration:.2f} s."
-            )
+            raise OptionError(f"Trimming from {start} to {end} s leaves nothing of a motion of {self.duration:.2f} s.")
         return self.take(slice(first, last))
 
     def resample(self, fps: Fraction | float | str) -> Motion:

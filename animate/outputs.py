@@ -106,21 +106,15 @@ def _target(path: str | Path, codec: str, alpha: bool) -> Target:
     suffix = path.suffix.lower()
     if suffix == ".png" and codec in ("auto", "png"):
         if len(re.findall(NUMBER, path.name)) != 1 or path.name.count("%") != 1:
-            raise MediaError(
-                f"{path} names one picture: give a pattern such as {path.parent / SEQUENCE_NAME}."
-            )
+            raise MediaError(f"{path} names one picture: give a pattern such as {path.parent / SEQUENCE_NAME}.")
         return Target(path.parent, "png", "image2", path.name)
     if codec == "png" or (codec == "auto" and (path.is_dir() or text.endswith(("/", os.sep)))):
         if suffix and not path.is_dir():
-            raise MediaError(
-                f"{path} is no name for PNG frames: give a folder, or a pattern such as {SEQUENCE_NAME}."
-            )
+            raise MediaError(f"{path} is no name for PNG frames: give a folder, or a pattern such as {SEQUENCE_NAME}.")
         return Target(path, "png", "image2", SEQUENCE_NAME)
     if suffix not in CONTAINERS:
         known = ", ".join(CONTAINERS)
-        raise MediaError(
-            f"{path} has an unknown suffix {suffix!r}: use one of {known}, or a folder for PNG frames."
-        )
+        raise MediaError(f"{path} has an unknown suffix {suffix!r}: use one of {known}, or a folder for PNG frames.")
     container, codecs = CONTAINERS[suffix]
     if codec == "auto":
         fit = [known for known in codecs if known in ALPHA_CODECS] if alpha and suffix != ".mp4" else codecs

@@ -31,10 +31,19 @@ class RegionPainter:
     def from_pretrained(
         cls, folder: Path, device: str = "cpu", steps: int | None = None, seed: int = 0
     ) -> RegionPainter:
+        from diffusers.utils import logging
+
+        # diffusers looks components up among the modules that are already imported.
+        import animate.models.expression_tokens
+        import animate.models.guider
+        import animate.models.unet  # noqa: F401
         from animate.pipelines.landmark import LandmarkAnimationPipeline
 
+        logging.disable_progress_bar()
         try:
-            pipeline = LandmarkAnimationPipeline.from_pretrained(folder, dtype=compute_dtype(device))
+            pipeline = LandmarkAnimationPipeline.from_pretrained(
+                folder, dtype=compute_dtype(device), low_cpu_mem_usage=False
+            )
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise WeightsError(f"The model in {folder} cannot be loaded ({error}); fetch or export it anew.") from error
         pipeline.to(device)
@@ -64,7 +73,11 @@ class Painting:
         """
         features = [np.concatenate([expression_features(t), self.source_features]) for t in targets]
         for regions in _by_size(REGIONS):
-            jobs = [(frame, target, f, r) for frame, target, f in zip(frames, targets, features, strict=True) for r in regions]
+            jobs = [
+                (frame, target, f, r)
+                for frame, target, f in zip(frames, targets, features, strict=True)
+                for r in regions
+            ]
             matrices = [window_matrix(target, region) for _, target, _, region in jobs]
             gates = [gate(target, m, region) for (_, target, _, region), m in zip(jobs, matrices, strict=True)]
             bases = []

@@ -41,9 +41,7 @@ class Portrait:
         return cls.from_image(read_image(path), tracker, name=str(path))
 
     @classmethod
-    def from_image(
-        cls, image: np.ndarray, tracker: FaceTracker | None = None, name: str = "the portrait"
-    ) -> Portrait:
+    def from_image(cls, image: np.ndarray, tracker: FaceTracker | None = None, name: str = "the portrait") -> Portrait:
         """A portrait from (H, W, 3|4) uint8; raises FaceError where no face is found."""
         if tracker is None:
             from animate.faces import create_tracker

@@ -98,8 +98,7 @@ def rotation_from_angles(angles: np.ndarray) -> np.ndarray:
 def fit_similarity(
     source: np.ndarray, target: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rotation (T, 3, 3), translation (T, 3), scale (T,) that carry source (N, 3) nearest to target (T, N,
-    3).
+    """Rotation (T, 3, 3), translation (T, 3) and scale (T,) that carry source (N, 3) to target (T, N, 3).
 
     Weighted least squares in closed form: Umeyama 1991, section II, with weights (N,) that sum to 1. The
     scale is the ratio of weighted sizes rather than Umeyama's optimum: the latter shrinks with every
@@ -131,9 +130,7 @@ def decompose(landmarks: np.ndarray) -> tuple[Pose, np.ndarray]:
     if points.shape[-2:] != (topology.POINTS, 3):
         raise FaceError(f"Landmarks must have the shape (T, {topology.POINTS}, 3), not {points.shape}.")
     if not np.isfinite(points).all() or (np.ptp(points[:, _RIGID], axis=1).max(axis=-1) <= 0).any():
-        raise FaceError(
-            "The landmarks of a frame are not finite or lie all in one place: no head pose exists."
-        )
+        raise FaceError("The landmarks of a frame are not finite or lie all in one place: no head pose exists.")
     source = canonical_face()[_RIGID].astype(np.float64)
     rotation, translation, scale = fit_similarity(source, points[:, _RIGID], _RIGID_WEIGHTS)
     shape = (points - translation[:, None]) @ rotation / scale[:, None, None]  # row vectors: @ R is R^T x
@@ -174,9 +171,7 @@ def build(folder: Path, output: Path = CANONICAL_FACE_FILE) -> int:
     from animate.media import read_image
 
     tracker = create_tracker()
-    paths = sorted(
-        p for p in Path(folder).iterdir() if p.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp")
-    )
+    paths = sorted(p for p in Path(folder).iterdir() if p.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp"))
     found = (tracker.detect(read_image(path)[..., :3]) for path in paths)
     faces = [detected[0].landmarks for detected in found if detected]
     if not faces:

@@ -1,7 +1,7 @@
 """What a warp cannot know: the inside of the mouth and the eyeballs.
 
 Mouth: a table of textures in coordinates between the two inner-lip curves, one for each cell of a grid over mouth
-opening and width, each the kernel-weighted median of the training mouths near that cell, relative to the colour of the skin round
+opening and width, each the median of the training mouths near that cell, relative to the colour of the skin round
 the mouth. Where the portrait shows its own teeth, the warp's own interior takes its place.
 
 Eyes: the eyeball is a layer of its own. Its texture is the portrait's visible eye with the iris completed behind the
@@ -16,11 +16,14 @@ import cv2
 import numpy as np
 
 from animate import topology
-from animate.pose import inter_ocular
 from animate.mouth_table import TEXTURE_SIZE, MouthShape, MouthTable, mouth_opening, skin_colour
+from animate.pose import inter_ocular
 from animate.warp import PortraitWarp, push_pull
 
-OWN_INTERIOR = (0.45, 0.85)  # portrait's opening over the target's: below, the table; above, the portrait's own
+OWN_INTERIOR = (
+    0.45,
+    0.85,
+)  # portrait's opening over the target's: below, the table; above, the portrait's own
 EYE_CLOSED = (0.07, 0.13)  # opening over width below which the eyeball layer fades out
 
 
@@ -86,9 +89,7 @@ class InteriorPrior:
         u, v = shape.coordinates(*np.broadcast_arrays(xs, ys))
         texture = self.table.lookup(shape.opening, shape.relative_width) * self.skin
         across, along = TEXTURE_SIZE
-        fill = cv2.remap(
-            texture, u * across - 0.5, v * along - 0.5, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-        )
+        fill = cv2.remap(texture, u * across - 0.5, v * along - 0.5, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         _composite(frame, x0, y0, fill, alpha * weight)
 
     def _lift_eye(self, corners, upper, lower, iris_index) -> _Eyeball | None:
@@ -106,7 +107,10 @@ class InteriorPrior:
         low = np.floor(iris - margin).astype(int)
         size = int(2 * margin) + 1
         patch = cv2.warpAffine(
-            image, np.float32([[1, 0, -low[0]], [0, 1, -low[1]]]), (size, size), borderMode=cv2.BORDER_REPLICATE
+            image,
+            np.float32([[1, 0, -low[0]], [0, 1, -low[1]]]),
+            (size, size),
+            borderMode=cv2.BORDER_REPLICATE,
         ).astype(np.float32)
         known = np.zeros((size, size), np.uint8)
         cv2.fillPoly(known, [np.round((contour - low) * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)

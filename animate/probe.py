@@ -120,9 +120,7 @@ def _probe(path: Path, identity: tuple[int, ...]) -> VideoInfo:
     banner = parse_banner(stderr)
     if banner is None or set(banner.formats) & NOT_VIDEO:
         reason = ffmpeg.complaint(stderr) if banner is None else f"it is of the type {banner.formats[0]}"
-        raise MediaError(
-            f"{path} cannot be read as a video ({reason}): it is damaged, truncated or no video."
-        )
+        raise MediaError(f"{path} cannot be read as a video ({reason}): it is damaged, truncated or no video.")
     if banner.size is None:
         what = "holds sound but no picture" if banner.sound else "holds no video stream"
         raise MediaError(f"{path} {what}: give a video file.")
@@ -226,15 +224,11 @@ def _parse_video(codec: str, line: str, block: str) -> dict:
     turn = re.search(r"display ?matrix: rotation of (-?[\d.]+) degrees", block, re.IGNORECASE)
     pixels = re.search(r", (yuv\w+)(\([^)]*\))?", line)
     tags = (pixels.group(2) or "") if pixels else ""
-    rates = [
-        match.group(1) for name in ("fps", "tbr") if (match := re.search(rf", ([\d.]+k?) {name}\b", line))
-    ]
+    rates = [match.group(1) for name in ("fps", "tbr") if (match := re.search(rf", ([\d.]+k?) {name}\b", line))]
     return {
         "codec": codec,
         "size": (int(size.group(1)), int(size.group(2))) if size else None,
-        "pixel_aspect": Fraction(int(aspect.group(1)) or 1, int(aspect.group(2)) or 1)
-        if aspect
-        else Fraction(1),
+        "pixel_aspect": Fraction(int(aspect.group(1)) or 1, int(aspect.group(2)) or 1) if aspect else Fraction(1),
         "rates": tuple(rates),
         "rotation": round(-float(turn.group(1)) / 90) * 90 % 360 if turn else 0,
         "untagged_yuv": pixels is not None and not re.search(r"bt|smpte|fcc|ycgco|gbr", tags),

@@ -95,8 +95,8 @@ def gate(landmarks: np.ndarray, matrix: np.ndarray, region: Region) -> np.ndarra
     return soft * _border(region.size)
 
 
-# Follow-Your-Emoji's colours for eyes and inner lips (landmark_map.py); the outer lips and the iris are drawn too, since
-# a window has the pixels for them. Sub-pixel lines: whole-pixel ones would make the painted lips tremble.
+# Follow-Your-Emoji's colours for eyes and inner lips (landmark_map.py); the outer lips and the iris are drawn too,
+# since a window has the pixels for them. Sub-pixel lines: whole-pixel ones would make the painted lips tremble.
 _CURVES = (
     (topology.OUTER_LIPS_UPPER, (60, 160, 60)),
     (topology.OUTER_LIPS_LOWER, (60, 60, 160)),

@@ -63,9 +63,7 @@ MID_LIPS_UPPER = (
     (62, 183, 42, 41, 38, 12, 268, 271, 272, 407, 292),
 )
 MID_LIPS_LOWER = ((77, 90, 180, 85, 16, 315, 404, 320, 307), (96, 89, 179, 86, 15, 316, 403, 319, 325))
-UPPER_LIP = (
-    INNER_LIPS_UPPER[1:-1] + OUTER_LIPS_UPPER[1:-1] + MID_LIPS_UPPER[0][1:-1] + MID_LIPS_UPPER[1][1:-1]
-)
+UPPER_LIP = INNER_LIPS_UPPER[1:-1] + OUTER_LIPS_UPPER[1:-1] + MID_LIPS_UPPER[0][1:-1] + MID_LIPS_UPPER[1][1:-1]
 LOWER_LIP = INNER_LIPS_LOWER[1:-1] + OUTER_LIPS_LOWER[1:-1] + MID_LIPS_LOWER[0] + MID_LIPS_LOWER[1]
 MOUTH_CORNERS = (78, 308)
 OUTER_MOUTH_CORNERS = (61, 291)
@@ -113,9 +111,7 @@ RIGID_WEIGHTS = (*(1.0,) * 18, *(1.0,) * 8, *(0.6,) * 14, *(0.4,) * 12)
 # What an animation strength or region name means in points; `animate.retarget` blends between them smoothly.
 REGIONS: dict[str, tuple[int, ...]] = {
     "eyes": tuple(
-        sorted(
-            {*RIGHT_EYE, *LEFT_EYE, *RIGHT_LID_RING, *LEFT_LID_RING, *RIGHT_CREASE_RING, *LEFT_CREASE_RING}
-        )
+        sorted({*RIGHT_EYE, *LEFT_EYE, *RIGHT_LID_RING, *LEFT_LID_RING, *RIGHT_CREASE_RING, *LEFT_CREASE_RING})
     ),
     "brows": tuple(sorted({*RIGHT_BROW, *LEFT_BROW})),
     "lips": LIPS,

@@ -4,8 +4,8 @@
 
 x0-prediction at random noise levels, half of them pure noise (the only level that a one-step sampler sees), EMA of
 the weights, a checkpoint every `--save-every` steps that `--resume` goes on from, and a validation strip (base,
-prediction, truth) as PNG beside the figures in `log.jsonl`. Learning rate: warm-up, constant, linear decay over the last
-`--decay` share of the steps.
+prediction, truth) as PNG beside the figures in `log.jsonl`. Learning rate: warm-up, constant, linear decay over the
+last `decay` share of the steps.
 """
 
 from __future__ import annotations
@@ -201,7 +201,9 @@ def validate(networks, pack: Pack, alphas, count: int = 192, steps: int = 1, str
         for start in range(0, len(rows), 32):
             parts = split(windows[start : start + 32])
             shape = (1, LATENT, 1, parts["base"].shape[2] // PATCH, parts["base"].shape[3] // PATCH)
-            noise = torch.randn(shape, generator=torch.Generator().manual_seed(0)).expand(len(parts["base"]), *shape[1:])
+            noise = torch.randn(shape, generator=torch.Generator().manual_seed(0)).expand(
+                len(parts["base"]), *shape[1:]
+            )
             sample = noise
             for i in range(steps):
                 t = round(999 * (1 - i / steps))
@@ -295,11 +297,19 @@ def train(packs, run: Path, config: TrainConfig, validation: Pack | None, resume
             running = losses if running is None else [0.98 * a + 0.02 * b for a, b in zip(running, losses, strict=True)]
             progress.update(bar, completed=step, description=f"mouth {running[0]:.4f} eyes {running[1]:.4f}")
             if step % 50 == 0:
-                print(f"step {step} {time.time() - began:.0f} s mouth {running[0]:.4f} eyes {running[1]:.4f}", flush=True)
+                print(
+                    f"step {step} {time.time() - began:.0f} s mouth {running[0]:.4f} eyes {running[1]:.4f}",
+                    flush=True,
+                )
             finished = step == config.steps or time.time() - began >= 60 * minutes
             if (step % every == 0 or finished) and accelerator.is_main_process:
                 save(checkpoint, plain, ema, optimizer, step, config, rng, batches)
-                record = {"step": step, "mouth_loss": running[0], "eyes_loss": running[1], "seconds": time.time() - began}
+                record = {
+                    "step": step,
+                    "mouth_loss": running[0],
+                    "eyes_loss": running[1],
+                    "seconds": time.time() - began,
+                }
                 if validation is not None:
                     ema.store(plain.parameters())
                     ema.copy_to(plain.parameters())

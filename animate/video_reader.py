@@ -69,9 +69,7 @@ class VideoReader:
         total = self._total()
         if total is not None:
             if self._first >= total:
-                raise MediaError(
-                    f"{path} lasts {self.info.duration:.2f} s: there is nothing after {start} s."
-                )
+                raise MediaError(f"{path} lasts {self.info.duration:.2f} s: there is nothing after {start} s.")
             self._last = total if self._last is None else min(self._last, total)
         if self._last is not None and self._last <= self._first:
             raise MediaError(f"{path}: no frame lies between {start} s and {end} s; trim less.")
@@ -142,9 +140,7 @@ class VideoReader:
 
     def _judge(self, count: int, complaint: str) -> None:
         if count == 0:
-            raise MediaError(
-                f"{self.path} is damaged: no frame could be decoded ({complaint or 'there is none'})."
-            )
+            raise MediaError(f"{self.path} is damaged: no frame could be decoded ({complaint or 'there is none'}).")
         missing = self.frames is not None and count < self.frames - (1 if self._by_time() else 0)
         if complaint or missing:
             expected = f" of {self.frames}" if missing else ""

@@ -102,9 +102,7 @@ class VideoWriter:
         if self._closed:
             raise MediaError(f"{self.target.path} is already closed: no more frames can be written.")
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] not in (3, 4):
-            raise MediaError(
-                f"a frame has to be (H, W, 3 or 4) uint8; this one is {frame.shape} {frame.dtype}."
-            )
+            raise MediaError(f"a frame has to be (H, W, 3 or 4) uint8; this one is {frame.shape} {frame.dtype}.")
         if self._process is None:
             self._begin(frame.shape[1], frame.shape[0])
         if (frame.shape[1], frame.shape[0]) != self._size:
@@ -129,9 +127,7 @@ class VideoWriter:
 
     def _flatten(self, frame: np.ndarray) -> np.ndarray:
         if (frame[..., 3] < 255).any():
-            sentence = (
-                f"{self.target.path}: transparency is laid on white (.webm, .mov or PNG frames keep it)."
-            )
+            sentence = f"{self.target.path}: transparency is laid on white (.webm, .mov or PNG frames keep it)."
             if sentence not in self.warnings:
                 self.warnings.append(sentence)
         return on_white(frame)
@@ -203,9 +199,7 @@ class VideoWriter:
         if codec == "gif":
             rate = min(self.fps, GIF_MAX_RATE)
             if rate != self.fps:
-                self.warnings.append(
-                    f"{self.target.path}: GIF shows at most 50 frames a second; some are left out."
-                )
+                self.warnings.append(f"{self.target.path}: GIF shows at most 50 frames a second; some are left out.")
             source, palette = folder / "picture.mkv", folder / "palette.png"
             self._check(ffmpeg.run(ffmpeg.palette_command(source, palette, self.alpha)))
             self._check(ffmpeg.run(ffmpeg.gif_command(source, palette, result, rate)))

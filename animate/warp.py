@@ -165,7 +165,12 @@ class PortraitWarp:
         magnify = np.concatenate([[1.0], np.where(_LAYER == 2, magnify, 1.0)]).astype(np.float32)
         stretch = np.clip(magnify - 1.0, 0, 8)[ids]
         return WarpField(
-            self.box, map_x, map_y, (ids > 0).astype(np.float32), cv2.GaussianBlur(stretch, (0, 0), 1.5), target
+            self.box,
+            map_x,
+            map_y,
+            (ids > 0).astype(np.float32),
+            cv2.GaussianBlur(stretch, (0, 0), 1.5),
+            target,
         )
 
     def carry(self, channel: np.ndarray, field: WarpField) -> np.ndarray:

@@ -58,9 +58,7 @@ class SheetCollector:
         first = 1 if self.frames > self.columns else 0
         return sorted(set(np.linspace(first, self.frames - 1, self.columns).round().astype(int).tolist()))
 
-    def add(
-        self, name: str, index: int, output: np.ndarray, truth: np.ndarray, landmarks: np.ndarray
-    ) -> None:
+    def add(self, name: str, index: int, output: np.ndarray, truth: np.ndarray, landmarks: np.ndarray) -> None:
         """Take in a frame.
 
         Args:
@@ -88,9 +86,7 @@ class SheetCollector:
             self._keep(name, part, _fit(cut, CELL))
         error = np.abs(picture.astype(np.int16) - over_grey(truth)).mean(-1) / 255.0
         self._keep(name, "error", colour_heat(_fit(error.astype(np.float32), CELL)))
-        heat = (
-            np.zeros(small.shape[:2], np.float32) if self._heat is None else self._heat / max(self._heated, 1)
-        )
+        heat = np.zeros(small.shape[:2], np.float32) if self._heat is None else self._heat / max(self._heated, 1)
         self._keep(name, "motion", colour_heat(heat))
         self._heat, self._heated = None, 0
 
@@ -213,20 +209,15 @@ def _write(image: np.ndarray, text: str, x: int, y: int) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.contact_sheet", description="Lay videos out as one PNG."
-    )
-    parser.add_argument(
-        "videos", nargs="+", type=Path, help="videos of one length; the first gives mouth and eyes"
-    )
+    parser = argparse.ArgumentParser(prog="python -m bench.contact_sheet", description="Lay videos out as one PNG.")
+    parser.add_argument("videos", nargs="+", type=Path, help="videos of one length; the first gives mouth and eyes")
     parser.add_argument("--output", "-o", type=Path, required=True, help="PNG to write")
     parser.add_argument("--columns", type=int, default=8, help="moments shown")
     parser.add_argument("--max-frames", type=int, default=None, help="only the first so many frames")
     options = parser.parse_args(arguments)
     # Files of one name in several folders would share a row.
     videos = {
-        f"{i} {path.stem}" if len(options.videos) > 1 else path.stem: path
-        for i, path in enumerate(options.videos)
+        f"{i} {path.stem}" if len(options.videos) > 1 else path.stem: path for i, path in enumerate(options.videos)
     }
     try:
         write_image(options.output, video_sheet(videos, options.columns, options.max_frames))

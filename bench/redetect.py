@@ -55,7 +55,4 @@ class Redetector:
 
 def _same_place(a: Roi, b: Roi) -> bool:
     near = SAME_PLACE * a.side
-    return (
-        max(abs(a.x - b.x), abs(a.y - b.y), abs(a.side - b.side)) < near
-        and abs(a.angle - b.angle) < SAME_PLACE
-    )
+    return max(abs(a.x - b.x), abs(a.y - b.y), abs(a.side - b.side)) < near and abs(a.angle - b.angle) < SAME_PLACE

@@ -71,9 +71,7 @@ class ClipResult:
     failures: dict[str, str] = field(default_factory=dict)
 
 
-def load_systems(
-    methods: Sequence[str], seed: int, steps: int | None
-) -> tuple[dict[str, System], dict[str, str]]:
+def load_systems(methods: Sequence[str], seed: int, steps: int | None) -> tuple[dict[str, System], dict[str, str]]:
     """Load methods: name -> system, and name -> sentence for those whose weights are missing.
 
     Raises:
@@ -161,9 +159,7 @@ def format_table(table: Means, counted: dict[str, int]) -> str:
         lines.append([method, *(_figure(name, values[name]) for name in METRICS)])
     lines.append(["clips", *(str(counted[name]) for name in METRICS)])
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
-    return "\n".join(
-        "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines
-    )
+    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
 
 
 def notes(results: Sequence[ClipResult], counted: dict[str, int], stride: int) -> list[str]:
@@ -186,13 +182,9 @@ def notes(results: Sequence[ClipResult], counted: dict[str, int], stride: int) -
         unfit = sum(r.scores[TRUTH].values.get(name) is None for r in measured)
         failed = len(measured) - unfit - count
         if unfit:
-            lines.append(
-                f"{name}: {unfit} of {len(measured)} clips left out: {UNFIT.get(name, 'no face to measure')}."
-            )
+            lines.append(f"{name}: {unfit} of {len(measured)} clips left out: {UNFIT.get(name, 'no face to measure')}.")
         if failed:
-            lines.append(
-                f"{name}: {failed} of {len(measured)} clips left out: a method gave nothing to measure."
-            )
+            lines.append(f"{name}: {failed} of {len(measured)} clips left out: a method gave nothing to measure.")
     for r in measured:
         lost = {name: s.lost for name, s in r.scores.items() if s.lost}
         if lost:
@@ -264,12 +256,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, required=True, help="folder of clips, searched recursively")
     parser.add_argument("--limit", type=int, default=None, help="only the first so many clips")
     parser.add_argument("--json", type=Path, default=None, help="write the whole report here")
-    parser.add_argument(
-        "--methods", default=",".join(METHODS), help="comma-separated; a model folder is also taken"
-    )
-    parser.add_argument(
-        "--max-frames", type=int, default=MAX_FRAMES, help="frames of each clip, from its beginning"
-    )
+    parser.add_argument("--methods", default=",".join(METHODS), help="comma-separated; a model folder is also taken")
+    parser.add_argument("--max-frames", type=int, default=MAX_FRAMES, help="frames of each clip, from its beginning")
     parser.add_argument("--subjects", default=None, help="comma-separated; only these people of the manifest")
     parser.add_argument("--stride", type=int, default=1, help="re-detect landmarks on every so many frames")
     parser.add_argument("--sheets", type=Path, default=None, help="folder for a contact sheet of each clip")
@@ -294,10 +282,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for i, clip in enumerate(clips, 1):
             results.append(measure_clip(clip, systems, redetector, options.stride, options.sheets))
             done = results[-1]
-            state = (
-                "; ".join(done.failures.values())
-                or f"{done.frames} frames, {done.open_frames} with an open mouth"
-            )
+            state = "; ".join(done.failures.values()) or f"{done.frames} frames, {done.open_frames} with an open mouth"
             print(f"[{i}/{len(clips)}] {clip.name}: {state}", file=sys.stderr, flush=True)
     except MienError as error:
         print(error, file=sys.stderr)
@@ -314,12 +299,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ]
     print(format_table(table, counted), "", *bars, "", *remarks, sep="\n")
     if options.json:
-        settings = {
-            key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()
-        }
-        _write_json(
-            options.json, report(results, table, counted, bars, remarks, settings | {"max_side": MAX_SIDE})
-        )
+        settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()}
+        _write_json(options.json, report(results, table, counted, bars, remarks, settings | {"max_side": MAX_SIDE}))
     return 0
 
 

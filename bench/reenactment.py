@@ -97,9 +97,7 @@ def prepare(clip: Clip, redetector: Redetector, stride: int = 1) -> Truth:
             portrait = Portrait(image=frame, faces=[_face(frame, track, redetector)], name=clip.name)
             reference = Reference(frame, redetected[0])
     openings = mouth_opening(track.landmarks)
-    return Truth(
-        clip, start, track, portrait, reference, openings - openings[0] > MOUTH_OPEN_BY, redetected, stride
-    )
+    return Truth(clip, start, track, portrait, reference, openings - openings[0] > MOUTH_OPEN_BY, redetected, stride)
 
 
 def score(

@@ -226,9 +226,7 @@ def format_runs(runs: Sequence[Run]) -> str:
         whole = [run.method, str(run.frames), f"{run.rate:.2f}", f"{1000 * run.seconds / run.frames:.1f}"]
         lines.append([*whole, *per_frame, f"{run.peak_mib:.0f}", f"{run.children_mib:.0f}"])
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
-    return "\n".join(
-        "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines
-    )
+    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
 
 
 def bars(runs: Sequence[Run], long_run: Run | None) -> list[str]:
@@ -245,14 +243,10 @@ def bars(runs: Sequence[Run], long_run: Run | None) -> list[str]:
         growth = long_run.whole_mib / judged.whole_mib
         text = f"peak of {long_run.frames} frames over {judged.frames}: {growth:.3f} <= {GROWTH:g}"
         checks.append((growth <= GROWTH, text))
-        checks.append(
-            (long_run.whole_mib < PEAK_MIB, f"long job: peak {long_run.whole_mib:.0f} MiB < {PEAK_MIB}")
-        )
+        checks.append((long_run.whole_mib < PEAK_MIB, f"long job: peak {long_run.whole_mib:.0f} MiB < {PEAK_MIB}"))
     lines = [f"{'pass' if passed else 'FAIL'}  {text}" for passed, text in checks]
     for other in runs[1:]:
-        lines.append(
-            f"      {judged.method} runs at {judged.rate / other.rate:.2f} of the speed of {other.method}"
-        )
+        lines.append(f"      {judged.method} runs at {judged.rate / other.rate:.2f} of the speed of {other.method}")
     return lines
 
 
@@ -318,9 +312,7 @@ def _benchmark(options: argparse.Namespace) -> dict:
 def _make_in_child(path: Path, seconds: float, motion: str) -> None:
     code = "import sys; from pathlib import Path; from bench.speed import make_driving_video as make; "
     code += "make(Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3])"
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(path), str(seconds), motion], capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", code, str(path), str(seconds), motion], capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"The driving video could not be made: {_last_words(done.stderr)}")
 

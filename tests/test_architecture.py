@@ -57,9 +57,7 @@ def test_the_arrow_test_sees_imports(tmp_path, monkeypatch):
     monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
     folder = tmp_path / "weights" / "deep"
     folder.mkdir(parents=True)
-    (folder / "a.py").write_text(
-        "def f():\n    import animate.motion\n    from ui import cli\n    from ..b import c\n"
-    )
+    (folder / "a.py").write_text("def f():\n    import animate.motion\n    from ui import cli\n    from ..b import c\n")
     assert imported_packages(folder / "a.py") == {"animate", "ui", "weights"}
 
 
@@ -82,9 +80,7 @@ def test_help_answers_in_under_half_a_second_without_heavy_libraries(command):
     assert min(seconds for _, seconds in runs) < 0.5
 
 
-@pytest.mark.parametrize(
-    "module", ["animate", "animate.errors", "weights.registry", "ui.options", "ui.report"]
-)
+@pytest.mark.parametrize("module", ["animate", "animate.errors", "weights.registry", "ui.options", "ui.report"])
 def test_light_modules_import_nothing_heavy(module):
     loaded = set(run_python(f"import sys, {module}; print(*sys.modules)")[0].split())
     assert not loaded & HEAVY

@@ -23,9 +23,7 @@ def wheel(tmp_path_factory) -> zipfile.ZipFile:
     for name in (*PACKAGES, "pyproject.toml", "README.md", "LICENSE"):
         source = ROOT / name
         if source.is_dir():
-            shutil.copytree(
-                source, folder / name, ignore=shutil.ignore_patterns("__pycache__", "checkpoint*")
-            )
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__", "checkpoint*"))
         else:
             shutil.copy(source, folder / name)
     code = "import setuptools.build_meta as b; print(b.build_wheel('out'))"

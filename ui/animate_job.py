@@ -167,9 +167,7 @@ def read_portrait(path: Path, selector: str, tracker: FaceTracker) -> tuple[Port
 
 def _note_faces(report: RunReport, portrait: Portrait, options: AnimateOptions) -> None:
     if len(portrait.faces) > 1:
-        report.note(
-            f"The portrait shows {len(portrait.faces)} faces, one was animated (--face {options.face})."
-        )
+        report.note(f"The portrait shows {len(portrait.faces)} faces, one was animated (--face {options.face}).")
 
 
 def _track_driving(

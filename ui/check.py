@@ -236,11 +236,7 @@ def _judge(subject: str, topic: str, fine: bool, good: str, bad: str) -> Finding
 
 
 def _count(faces: int, subject: str) -> str:
-    return (
-        "One face was found."
-        if faces == 1
-        else f"{faces} faces were found: --face chooses one in the {subject}."
-    )
+    return "One face was found." if faces == 1 else f"{faces} faces were found: --face chooses one in the {subject}."
 
 
 def _topic(error: MienError) -> str:
@@ -262,9 +258,7 @@ def print_findings(findings: list[Finding], as_json: bool = False) -> None:
         table.add_column(column, overflow="fold", no_wrap=column == "verdict")
     for finding in findings:
         colour = colours[finding.level]
-        table.add_row(
-            finding.subject, finding.topic, f"[{colour}]{finding.level}[/{colour}]", _escape(finding.advice)
-        )
+        table.add_row(finding.subject, finding.topic, f"[{colour}]{finding.level}[/{colour}]", _escape(finding.advice))
     out_console().print(table)
 
 

@@ -60,9 +60,7 @@ def animate(
     source: Annotated[Path, typer.Option("--source", "-s", help="Portrait: any picture with a face.")],
     output: Annotated[
         Path,
-        typer.Option(
-            "--output", "-o", help="Video to write: .mp4, .mov, .webm, .gif, or frames as name-%05d.png."
-        ),
+        typer.Option("--output", "-o", help="Video to write: .mp4, .mov, .webm, .gif, or frames as name-%05d.png."),
     ],
     driving: Annotated[
         Path | None, typer.Option("--driving", "-d", help="Video whose movements the portrait makes.")
@@ -81,9 +79,7 @@ def animate(
     ] = True,
     region: Annotated[
         str,
-        typer.Option(
-            "--region", help="What moves: all, exp, pose, lips, eyes; or several.", rich_help_panel=MOVE
-        ),
+        typer.Option("--region", help="What moves: all, exp, pose, lips, eyes; or several.", rich_help_panel=MOVE),
     ] = "all",
     strength: Annotated[
         str,
@@ -134,15 +130,11 @@ def animate(
     ] = 18,
     codec: Annotated[
         str,
-        typer.Option(
-            "--codec", help="auto (by suffix), h264, vp9, prores, png, gif.", rich_help_panel=OUTPUT
-        ),
+        typer.Option("--codec", help="auto (by suffix), h264, vp9, prores, png, gif.", rich_help_panel=OUTPUT),
     ] = "auto",
     side_by_side: Annotated[
         bool,
-        typer.Option(
-            "--side-by-side", help="Show portrait, driver and result in a row.", rich_help_panel=OUTPUT
-        ),
+        typer.Option("--side-by-side", help="Show portrait, driver and result in a row.", rich_help_panel=OUTPUT),
     ] = False,
     overwrite: Annotated[
         bool,
@@ -169,9 +161,7 @@ def animate(
     seed: Annotated[
         int, typer.Option("--seed", min=0, help="Same seed and input: same frames.", rich_help_panel=MODEL)
     ] = 0,
-    device: Annotated[
-        str, typer.Option("--device", help="cpu, cuda, cuda:1, ….", rich_help_panel=MODEL)
-    ] = "cpu",
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ….", rich_help_panel=MODEL)] = "cpu",
     method: Annotated[
         str,
         typer.Option("--method", help="mini, or for comparison prior, warp, still.", hidden=True),

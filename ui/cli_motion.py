@@ -22,9 +22,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-MotionArgument = Annotated[
-    str, typer.Argument(metavar="MOTION", help="Motion file, or a built-in motion's name.")
-]
+MotionArgument = Annotated[str, typer.Argument(metavar="MOTION", help="Motion file, or a built-in motion's name.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="File to write (.safetensors).")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Source = Annotated[str, typer.Option("--source", help="Who made it; kept in the file.")]
@@ -38,9 +36,7 @@ def extract(
     output: Output,
     trim_start: Annotated[float, typer.Option("--trim-start", help="Begin at this second.")] = 0.0,
     trim_end: Annotated[float | None, typer.Option("--trim-end", help="End at this second.")] = None,
-    face: Annotated[
-        str, typer.Option("--face", help="The person to follow: number, largest, left, ….")
-    ] = "largest",
+    face: Annotated[str, typer.Option("--face", help="The person to follow: number, largest, left, ….")] = "largest",
     tracker: Annotated[str, typer.Option("--tracker", help="As in `mien animate`.")] = "auto",
     smooth: Annotated[float | None, typer.Option("--smooth", min=0, max=1, help="Steady it, 0 to 1.")] = None,
     source: Source = "",
@@ -164,9 +160,7 @@ def to_arkit(
 def from_arkit(
     curves: Annotated[Path, typer.Argument(help="CSV file with ARKit's 52 curves, one row a frame.")],
     output: Output,
-    fps: Annotated[
-        str, typer.Option("--fps", help="Frame rate of the curves, such as 60 or 30000/1001.")
-    ] = "60",
+    fps: Annotated[str, typer.Option("--fps", help="Frame rate of the curves, such as 60 or 30000/1001.")] = "60",
     source: Source = "",
     licence: Licence = "",
     quiet: Quiet = False,

@@ -25,9 +25,7 @@ def write_portrait(path: Path) -> None:
     try:
         from skimage import data
     except ImportError as error:
-        raise OptionError(
-            "The demo's portrait comes inside scikit-image: pip install 'mien[demo]'."
-        ) from error
+        raise OptionError("The demo's portrait comes inside scikit-image: pip install 'mien[demo]'.") from error
     from animate.media import write_image
 
     write_image(path, data.astronaut())
@@ -63,9 +61,7 @@ def write_sheet(video: Path, path: Path) -> None:
         tracker = create_tracker()
         faces = tracker.detect(next(iter(reader)))
         tracker.close()
-        rows, columns = (
-            head_window(faces[0].box, reader.height, reader.width) if faces else (slice(None),) * 2
-        )
+        rows, columns = head_window(faces[0].box, reader.height, reader.width) if faces else (slice(None),) * 2
         count = reader.frames or sum(1 for _ in reader)
         write_image(path, contact_sheet((frame[rows, columns] for frame in reader), count))
 

@@ -60,17 +60,13 @@ def check_output(path: Path, inputs: Iterable[Path], overwrite: bool = True) -> 
 
 def _try_writing(folder: Path, overwrite: bool, path: Path | None) -> None:
     if path is not None and path.exists() and not overwrite:
-        raise OptionError(
-            f"The output {path} exists already: choose another name or leave out --no-overwrite."
-        )
+        raise OptionError(f"The output {path} exists already: choose another name or leave out --no-overwrite.")
     # Permission bits do not tell about a full disk, and the superuser passes them all.
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise MediaError(
-            f"The folder {folder} cannot be written to ({error.strerror}): choose another."
-        ) from error
+        raise MediaError(f"The folder {folder} cannot be written to ({error.strerror}): choose another.") from error
 
 
 def builtin_motions() -> dict[str, Path]:
@@ -92,9 +88,7 @@ def find_motion(name: str) -> Path:
     if name in known:
         return known[name]
     names = ", ".join(known) or "none in this installation"
-    raise MotionError(
-        f"There is no motion file {name} and no built-in motion of that name: built in are {names}."
-    )
+    raise MotionError(f"There is no motion file {name} and no built-in motion of that name: built in are {names}.")
 
 
 def write_text_atomically(path: Path, text: str) -> None:

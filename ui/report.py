@@ -116,9 +116,7 @@ class RunReport:
         if not self.bridged_frames:
             return "Every frame had a face."
         noun = "frame" if len(self.bridged_frames) == 1 else "frames"
-        return (
-            f"{len(self.bridged_frames)} {noun} without a face ({ranges(self.bridged_frames)}) were bridged."
-        )
+        return f"{len(self.bridged_frames)} {noun} without a face ({ranges(self.bridged_frames)}) were bridged."
 
 
 def ranges(numbers: list[int], most: int = 8) -> str:

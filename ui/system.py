@@ -16,9 +16,7 @@ def missing_library(modules: tuple[str, ...] = ("cv2", "mediapipe")) -> str | No
             importlib.import_module(name)
         except ImportError as error:
             if ".so" not in str(error):
-                return (
-                    f"{name} cannot be imported ({error}): install Mien again with make, or pip install mien."
-                )
+                return f"{name} cannot be imported ({error}): install Mien again with make, or pip install mien."
             library = next(word for word in str(error).split() if ".so" in word).rstrip(":")
             return (
                 f"{name} needs the system library {library}: on Debian or Ubuntu run "

@@ -33,8 +33,7 @@ class FaceMask:
             raise ValueError(f"`face_map` must be (B, T, H, W) but has shape {tuple(face_map.shape)}")
         if token_faces.ndim != 2 or token_faces.shape[0] not in (1, face_map.shape[0]):
             raise ValueError(
-                f"`token_faces` must be (B, L) with B = {face_map.shape[0]} but has shape "
-                f"{tuple(token_faces.shape)}"
+                f"`token_faces` must be (B, L) with B = {face_map.shape[0]} but has shape {tuple(token_faces.shape)}"
             )
         self.face_map = face_map
         self.token_faces = token_faces
@@ -83,9 +82,7 @@ class LandmarkAttnProcessor:
             lonely = ~attention_mask.any(dim=-1)  # (N, 1, S)
             attention_mask = attention_mask | lonely.unsqueeze(-1)
 
-        query, key, value = (
-            x.unflatten(-1, (attn.heads, -1)) for x in (query, key, value)
-        )  # (N, S, heads, D)
+        query, key, value = (x.unflatten(-1, (attn.heads, -1)) for x in (query, key, value))  # (N, S, heads, D)
         hidden_states = dispatch_attention_fn(
             query,
             key,
@@ -223,9 +220,7 @@ class SpatialTransformer(nn.Module):
         self.truncated = truncated
         self.norm = nn.GroupNorm(norm_num_groups, channels, eps=1e-6)
         self.proj_in = nn.Conv2d(channels, channels, 1)
-        self.transformer_blocks = nn.ModuleList(
-            [SpatialTransformerBlock(channels, heads, context_dim, truncated)]
-        )
+        self.transformer_blocks = nn.ModuleList([SpatialTransformerBlock(channels, heads, context_dim, truncated)])
         # a truncated block never reads it, but the published checkpoints hold it
         self.proj_out = nn.Conv2d(channels, channels, 1)
 

@@ -74,9 +74,7 @@ class SpaceToDepthCodec(ModelMixin, ConfigMixin):
         sample = _per_frame(z, lambda frames: F.pixel_shuffle(frames, patch))
         return CodecDecoderOutput(sample=sample) if return_dict else (sample,)
 
-    def forward(
-        self, sample: torch.Tensor, return_dict: bool = True
-    ) -> CodecDecoderOutput | tuple[torch.Tensor]:
+    def forward(self, sample: torch.Tensor, return_dict: bool = True) -> CodecDecoderOutput | tuple[torch.Tensor]:
         """Encode and decode: the identity."""
         return self.decode(self.encode(sample).latents, return_dict=return_dict)
 

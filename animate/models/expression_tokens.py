@@ -21,9 +21,7 @@ class ExpressionTokens(ModelMixin, ConfigMixin):
     _skip_layerwise_casting_patterns = ["norm"]
 
     @register_to_config
-    def __init__(
-        self, feature_dim: int = 64, num_tokens: int = 4, token_dim: int = 128, hidden_dim: int = 256
-    ):
+    def __init__(self, feature_dim: int = 64, num_tokens: int = 4, token_dim: int = 128, hidden_dim: int = 256):
         super().__init__()
         self.linear_1 = nn.Linear(feature_dim, hidden_dim)
         self.linear_2 = nn.Linear(hidden_dim, hidden_dim)

@@ -53,9 +53,7 @@ class LandmarkGuider(ModelMixin, ConfigMixin):
     def forward(self, landmark_map: torch.Tensor) -> torch.Tensor:
         """(B, C, T, H, W) RGB in [0, 1] -> (B, conditioning_embedding_channels, T, H/scale, W/scale)."""
         if landmark_map.ndim != 5:
-            raise ValueError(
-                f"`landmark_map` must be (B, C, T, H, W) but has shape {tuple(landmark_map.shape)}"
-            )
+            raise ValueError(f"`landmark_map` must be (B, C, T, H, W) but has shape {tuple(landmark_map.shape)}")
         batch, _, frames = landmark_map.shape[:3]
         hidden_states = landmark_map.transpose(1, 2).flatten(0, 1)  # (B*T, C, H, W)
         if self.config.patch_size > 1:

@@ -60,9 +60,7 @@ class TemporalTransformer(nn.Module):
         self.max_frames = max_frames
         self.norm = nn.GroupNorm(norm_num_groups, channels, eps=1e-6)
         self.proj_in = nn.Linear(channels, channels)
-        self.transformer_blocks = nn.ModuleList(
-            [TemporalTransformerBlock(channels, heads, max_frames, num_attentions)]
-        )
+        self.transformer_blocks = nn.ModuleList([TemporalTransformerBlock(channels, heads, max_frames, num_attentions)])
         self.proj_out = nn.Linear(channels, channels)
         nn.init.zeros_(self.proj_out.weight)
         nn.init.zeros_(self.proj_out.bias)
@@ -70,8 +68,7 @@ class TemporalTransformer(nn.Module):
     def forward(self, hidden_states: torch.Tensor, num_frames: int) -> torch.Tensor:
         if num_frames > self.max_frames:
             raise ValueError(
-                f"`num_frames` is {num_frames} but the motion modules know {self.max_frames} "
-                "positions: use windows"
+                f"`num_frames` is {num_frames} but the motion modules know {self.max_frames} positions: use windows"
             )
         residual = hidden_states
         rows, channels, height, width = hidden_states.shape
@@ -105,9 +102,7 @@ class MotionModule(nn.Module):
         norm_num_groups: int = 32,
     ):
         super().__init__()
-        self.temporal_transformer = TemporalTransformer(
-            channels, heads, max_frames, num_attentions, norm_num_groups
-        )
+        self.temporal_transformer = TemporalTransformer(channels, heads, max_frames, num_attentions, norm_num_groups)
 
     def forward(self, hidden_states: torch.Tensor, num_frames: int) -> torch.Tensor:
         return self.temporal_transformer(hidden_states, num_frames)

@@ -63,18 +63,12 @@ class ReferenceNetwork(ModelMixin, ConfigMixin, AttentionMixin):
                 f"`block_out_channels` names {levels} levels but there are {len(down_block_types)} down and "
                 f"{len(up_block_types)} up block types"
             )
-        heads = (
-            [num_attention_heads] * levels
-            if isinstance(num_attention_heads, int)
-            else list(num_attention_heads)
-        )
+        heads = [num_attention_heads] * levels if isinstance(num_attention_heads, int) else list(num_attention_heads)
         down = [attends(name.replace("2D", "3D"), DOWN_BLOCKS) for name in down_block_types]
         middle = attends(mid_block_type.replace("2D", "3D"), MID_BLOCKS)
         up = [attends(name.replace("2D", "3D"), UP_BLOCKS) for name in up_block_types]
         if not any(up):
-            raise ValueError(
-                f"a reference network needs an up block that attends but has {list(up_block_types)}"
-            )
+            raise ValueError(f"a reference network needs an up block that attends but has {list(up_block_types)}")
         last = max(index for index, attending in enumerate(up) if attending)
 
         # 1. Input, time and tokens
@@ -85,9 +79,7 @@ class ReferenceNetwork(ModelMixin, ConfigMixin, AttentionMixin):
         self.clip_fc = None
         if image_embedding_dim is not None:
             if cross_attention_dim is None:
-                raise ValueError(
-                    "`image_embedding_dim` needs a `cross_attention_dim` to project to, but that is None"
-                )
+                raise ValueError("`image_embedding_dim` needs a `cross_attention_dim` to project to, but that is None")
             self.clip_fc = nn.Linear(image_embedding_dim, cross_attention_dim)
 
         # 2. Blocks

@@ -106,15 +106,9 @@ class LandmarkUNet(ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixin, Ca
                 f"`block_out_channels` names {levels} levels but there are {len(down_block_types)} down and "
                 f"{len(up_block_types)} up block types"
             )
-        heads = (
-            [num_attention_heads] * levels
-            if isinstance(num_attention_heads, int)
-            else list(num_attention_heads)
-        )
+        heads = [num_attention_heads] * levels if isinstance(num_attention_heads, int) else list(num_attention_heads)
         if len(heads) != levels:
-            raise ValueError(
-                f"`num_attention_heads` must be one number or {levels} but is {num_attention_heads}"
-            )
+            raise ValueError(f"`num_attention_heads` must be one number or {levels} but is {num_attention_heads}")
 
         # 1. Input
         self.conv_in = nn.Conv2d(in_channels + condition_channels, block_out_channels[0], 3, padding=1)
@@ -126,9 +120,7 @@ class LandmarkUNet(ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixin, Ca
         self.clip_fc = None
         if image_embedding_dim is not None:
             if cross_attention_dim is None:
-                raise ValueError(
-                    "`image_embedding_dim` needs a `cross_attention_dim` to project to, but that is None"
-                )
+                raise ValueError("`image_embedding_dim` needs a `cross_attention_dim` to project to, but that is None")
             self.clip_fc = nn.Linear(image_embedding_dim, cross_attention_dim)
 
         # 3. Blocks
@@ -223,9 +215,7 @@ class LandmarkUNet(ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixin, Ca
             unconditional_batch: so many leading samples are the unconditional half of guidance: they attend
                 to their own pixels only, never to the reference.
         """
-        self._check_inputs(
-            sample, encoder_hidden_states, reference_features, condition, face_map, token_faces
-        )
+        self._check_inputs(sample, encoder_hidden_states, reference_features, condition, face_map, token_faces)
         batch, _, frames, height, width = sample.shape
 
         # 1. Time embedding, one row a frame
@@ -238,9 +228,7 @@ class LandmarkUNet(ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixin, Ca
         references = None
         if reference_features is not None:
             references = [
-                features[unconditional_batch:]
-                if unconditional_batch and features.shape[0] == batch
-                else features
+                features[unconditional_batch:] if unconditional_batch and features.shape[0] == batch else features
                 for features in reference_features
             ]
         conditioning = Conditioning(
@@ -275,22 +263,17 @@ class LandmarkUNet(ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixin, Ca
             return (sample,)
         return LandmarkUNetOutput(sample=sample)
 
-    def _check_inputs(
-        self, sample, encoder_hidden_states, reference_features, condition, face_map, token_faces
-    ):
+    def _check_inputs(self, sample, encoder_hidden_states, reference_features, condition, face_map, token_faces):
         if sample.ndim != 5:
             raise ValueError(f"`sample` must be (B, C, T, H, W) but has shape {tuple(sample.shape)}")
         channels = condition.shape[1] if condition is not None else 0
         if channels != self.config.condition_channels:
-            raise ValueError(
-                f"`condition` must have {self.config.condition_channels} channels but has {channels}"
-            )
+            raise ValueError(f"`condition` must have {self.config.condition_channels} channels but has {channels}")
         if self.config.cross_attention_dim is not None and encoder_hidden_states is None:
             raise ValueError("`encoder_hidden_states` is None but this network has cross-attention")
         if reference_features is not None and len(reference_features) != self.num_reference_features:
             raise ValueError(
-                f"`reference_features` must hold {self.num_reference_features} maps but holds "
-                f"{len(reference_features)}"
+                f"`reference_features` must hold {self.num_reference_features} maps but holds {len(reference_features)}"
             )
         if (face_map is None) != (token_faces is None):
             raise ValueError("`face_map` and `token_faces` belong together: give both or neither")

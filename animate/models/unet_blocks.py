@@ -51,16 +51,12 @@ class _Block(nn.Module):
         super().__init__()
         self.gradient_checkpointing = False
 
-    def _run(
-        self, layer, hidden_states: torch.Tensor, conditioning: Conditioning, attends: bool
-    ) -> torch.Tensor:
+    def _run(self, layer, hidden_states: torch.Tensor, conditioning: Conditioning, attends: bool) -> torch.Tensor:
         """Run `layer(hidden_states, reference, conditioning) -> (hidden_states, norm1 | None)`."""
         # taken and stored out here: a checkpointed layer runs twice
         reference = conditioning.next_reference() if attends else None
         if torch.is_grad_enabled() and self.gradient_checkpointing:
-            hidden_states, normed = self._gradient_checkpointing_func(
-                layer, hidden_states, reference, conditioning
-            )
+            hidden_states, normed = self._gradient_checkpointing_func(layer, hidden_states, reference, conditioning)
         else:
             hidden_states, normed = layer(hidden_states, reference, conditioning)
         if attends and conditioning.captured is not None:
@@ -105,9 +101,7 @@ class _LayeredBlock(_Block):
     ):
         super().__init__()
         count = len(resnet_channels)
-        self.resnets = nn.ModuleList(
-            [_resnet(channels, out_channels, settings) for channels in resnet_channels]
-        )
+        self.resnets = nn.ModuleList([_resnet(channels, out_channels, settings) for channels in resnet_channels])
         self.attentions = None
         if heads is not None:
             self.attentions = nn.ModuleList(
@@ -124,18 +118,14 @@ class _LayeredBlock(_Block):
             )
         self.motion_modules = None
         if motion and settings.motion is not None:
-            self.motion_modules = nn.ModuleList(
-                [MotionModule(out_channels, **settings.motion) for _ in range(count)]
-            )
+            self.motion_modules = nn.ModuleList([MotionModule(out_channels, **settings.motion) for _ in range(count)])
 
     def _layer(self, index: int, hidden_states: torch.Tensor, conditioning: Conditioning) -> torch.Tensor:
         def layer(hidden_states, reference, conditioning):
             normed = None
             hidden_states = self.resnets[index](hidden_states, conditioning.temb)
             if self.attentions is not None:
-                hidden_states, normed = _attend(
-                    self.attentions[index], hidden_states, reference, conditioning
-                )
+                hidden_states, normed = _attend(self.attentions[index], hidden_states, reference, conditioning)
             if self.motion_modules is not None:
                 hidden_states = self.motion_modules[index](hidden_states, conditioning.num_frames)
             return hidden_states, normed
@@ -245,9 +235,7 @@ class MidBlock(_Block):
         return self._run(layer, hidden_states, conditioning, attends=self.attentions is not None)
 
 
-def up_block_channels(
-    block_out_channels: Sequence[int], layers_per_block: int
-) -> list[tuple[int, int, list[int]]]:
+def up_block_channels(block_out_channels: Sequence[int], layers_per_block: int) -> list[tuple[int, int, list[int]]]:
     """(channels in, channels out, channels of each skip connection) of each up block, bottom to top."""
     # what the way down leaves behind: conv_in, then each level's layers and its down-sampler
     skips = [block_out_channels[0]]

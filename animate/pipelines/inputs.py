@@ -52,9 +52,7 @@ def check_faces(batch: int, frames: int, expression, face_map, face_ids) -> None
         )
     faces = expression.shape[1] if expression.ndim == 4 else 1
     if faces > 1 and face_map is None:
-        raise ValueError(
-            f"`expression` holds {faces} faces but `face_map`, which says where each is, is None"
-        )
+        raise ValueError(f"`expression` holds {faces} faces but `face_map`, which says where each is, is None")
     if face_map is not None:
         if not isinstance(face_map, torch.Tensor):
             raise TypeError(f"`face_map` must be a torch.Tensor but is a {type(face_map).__name__}")
@@ -74,18 +72,14 @@ def check_latents(latents: torch.Tensor, shape: tuple[int, ...]) -> None:
     if latents.ndim != len(shape) or any(
         have not in (1, want) for have, want in zip(latents.shape, shape, strict=True)
     ):
-        raise ValueError(
-            f"`latents` must be {shape}, or 1 for an axis to repeat, but has shape {tuple(latents.shape)}"
-        )
+        raise ValueError(f"`latents` must be {shape}, or 1 for an axis to repeat, but has shape {tuple(latents.shape)}")
 
 
 def check_sampling(num_inference_steps, output_type: str, known_tensors, wanted_tensors) -> None:
     """The number of steps, the output's type and the callback's tensors."""
     if num_inference_steps is not None:
         if not isinstance(num_inference_steps, int) or isinstance(num_inference_steps, bool):
-            raise TypeError(
-                f"`num_inference_steps` must be an int but is a {type(num_inference_steps).__name__}"
-            )
+            raise TypeError(f"`num_inference_steps` must be an int but is a {type(num_inference_steps).__name__}")
         if num_inference_steps < 1:
             raise ValueError(f"`num_inference_steps` must be 1 or more but is {num_inference_steps}")
     if output_type not in OUTPUT_TYPES:
@@ -102,14 +96,12 @@ def image_tensor(image: torch.Tensor | PIL.Image.Image | np.ndarray) -> torch.Te
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise ValueError(
-                f"`reference_image` as an array must be uint8 (H, W, 3) but is {image.dtype} of "
-                f"shape {image.shape}"
+                f"`reference_image` as an array must be uint8 (H, W, 3) but is {image.dtype} of shape {image.shape}"
             )
         return torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
     if not isinstance(image, torch.Tensor):
         raise TypeError(
-            "`reference_image` must be a torch.Tensor, a PIL image or a numpy array but is a "
-            f"{type(image).__name__}"
+            f"`reference_image` must be a torch.Tensor, a PIL image or a numpy array but is a {type(image).__name__}"
         )
     if image.ndim != 4 or image.shape[1] != 3:
         raise ValueError(f"`reference_image` must be (B, 3, H, W) but has shape {tuple(image.shape)}")

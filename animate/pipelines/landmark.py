@@ -126,11 +126,7 @@ class LandmarkAnimationPipeline(DiffusionPipeline):
     @property
     def needs_reference(self) -> bool:
         """Whether any part wants `reference_image`."""
-        return (
-            self.reference_network is not None
-            or self.image_encoder is not None
-            or self.reference_in_condition
-        )
+        return self.reference_network is not None or self.image_encoder is not None or self.reference_in_condition
 
     def check_inputs(
         self,
@@ -154,9 +150,7 @@ class LandmarkAnimationPipeline(DiffusionPipeline):
         # 1. The residual mode
         condition_channels = self.unet.config.condition_channels
         if base is None and condition_channels:
-            raise ValueError(
-                f"`base` and `gate` are None but this network takes {condition_channels} channels of them"
-            )
+            raise ValueError(f"`base` and `gate` are None but this network takes {condition_channels} channels of them")
         if base is not None:
             if not isinstance(self.vae, SpaceToDepthCodec):
                 raise ValueError(
@@ -190,9 +184,7 @@ class LandmarkAnimationPipeline(DiffusionPipeline):
                     else f"`{name}` was given but the pipeline has no `{component}`"
                 )
         if reference is not None and not isinstance(reference, EncodedReference):
-            raise TypeError(
-                f"`reference` must come from `encode_reference` but is a {type(reference).__name__}"
-            )
+            raise TypeError(f"`reference` must come from `encode_reference` but is a {type(reference).__name__}")
         if reference is not None and reference_image is not None:
             raise ValueError("give `reference_image` or `reference`, not both")
         if self.needs_reference and reference is None and reference_image is None:
@@ -234,9 +226,7 @@ class LandmarkAnimationPipeline(DiffusionPipeline):
         from transformers import CLIPImageProcessorPil
 
         size = self.image_encoder.config.image_size
-        processor = CLIPImageProcessorPil(
-            size={"shortest_edge": size}, crop_size={"height": size, "width": size}
-        )
+        processor = CLIPImageProcessorPil(size={"shortest_edge": size}, crop_size={"height": size, "width": size})
         pictures = self.video_processor.pt_to_numpy(image.float() / 2 + 0.5)
         pictures = self.video_processor.numpy_to_pil(pictures)
         pixels = processor(pictures, return_tensors="pt").pixel_values
@@ -256,9 +246,7 @@ class LandmarkAnimationPipeline(DiffusionPipeline):
         features = None
         if self.reference_network is not None:
             dtype = self.reference_network.dtype
-            features = self.reference_network(
-                latents.to(dtype), tokens.to(dtype) if tokens is not None else None
-            )
+            features = self.reference_network(latents.to(dtype), tokens.to(dtype) if tokens is not None else None)
         return EncodedReference(latents, tokens, features)
 
     def prepare_latents(
@@ -335,9 +323,7 @@ class LandmarkAnimationPipeline(DiffusionPipeline):
         )
         if num_inference_steps is None:
             num_inference_steps = self.config.default_num_inference_steps
-        self._guidance_scale = (
-            self.config.default_guidance_scale if guidance_scale is None else guidance_scale
-        )
+        self._guidance_scale = self.config.default_guidance_scale if guidance_scale is None else guidance_scale
         self._interrupt = False
         device, dtype = self._execution_device, self.unet.dtype
         residual_mode = base is not None
@@ -346,9 +332,7 @@ class LandmarkAnimationPipeline(DiffusionPipeline):
         # 1. What does not change from step to step: portrait, landmarks, tokens, base
         if reference is None and self.needs_reference:
             reference = self.encode_reference(reference_image)
-        inputs = self._prepare_conditions(
-            landmark_map, expression, face_map, face_ids, reference, batch, device, dtype
-        )
+        inputs = self._prepare_conditions(landmark_map, expression, face_map, face_ids, reference, batch, device, dtype)
         condition = None
         if residual_mode:
             base = self.encode_clip(base.to(device, torch.float32))
@@ -425,8 +409,7 @@ class LandmarkAnimationPipeline(DiffusionPipeline):
             unconditional_batch = batch
             tokens = torch.cat([torch.zeros_like(tokens), tokens]) if tokens is not None else None
             landmark_features, face_map, token_faces = (
-                torch.cat([x] * 2) if x is not None else None
-                for x in (landmark_features, face_map, token_faces)
+                torch.cat([x] * 2) if x is not None else None for x in (landmark_features, face_map, token_faces)
             )
         return {
             "encoder_hidden_states": tokens,

@@ -25,8 +25,7 @@ def predict_clean(unet_output: torch.Tensor, base: torch.Tensor, gate: torch.Ten
     """
     if unet_output.shape != base.shape:
         raise ValueError(
-            f"`unet_output` and `base` must have one shape but have {tuple(unet_output.shape)} and "
-            f"{tuple(base.shape)}"
+            f"`unet_output` and `base` must have one shape but have {tuple(unet_output.shape)} and {tuple(base.shape)}"
         )
     repeats, rest = divmod(base.shape[1], gate.shape[1])
     if rest or gate.shape[2:] != base.shape[2:]:
@@ -40,9 +39,7 @@ def predict_clean(unet_output: torch.Tensor, base: torch.Tensor, gate: torch.Ten
     return base + gate.to(base.dtype) * unet_output.to(base.dtype)
 
 
-def residual_condition(
-    base: torch.Tensor, gate: torch.Tensor, reference: torch.Tensor | None = None
-) -> torch.Tensor:
+def residual_condition(base: torch.Tensor, gate: torch.Tensor, reference: torch.Tensor | None = None) -> torch.Tensor:
     """What the network sees beside the noisy sample: (B, C + Cg [+ C], T, H, W).
 
     Args:

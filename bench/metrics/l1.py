@@ -25,9 +25,7 @@ def l1(output: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> float:
 class _RegionL1(FrameMean):
     direction = "lower"
     unit = "[0, 1]"
-    source = (
-        "First Order Motion Model (Siarohin et al. 2019), section 4.1, restricted to a region of the face"
-    )
+    source = "First Order Motion Model (Siarohin et al. 2019), section 4.1, restricted to a region of the face"
     region: ClassVar[str]
     open_only: ClassVar[bool] = False
 

@@ -46,9 +46,7 @@ class Regions:
         return mask if np.count_nonzero(mask) >= LEAST_PIXELS else None
 
 
-def face_box(
-    landmarks: np.ndarray, size: tuple[int, int], margin: float = FACE_MARGIN
-) -> tuple[int, int, int, int]:
+def face_box(landmarks: np.ndarray, size: tuple[int, int], margin: float = FACE_MARGIN) -> tuple[int, int, int, int]:
     """Integer box round the face oval.
 
     Args:

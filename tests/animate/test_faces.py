@@ -61,9 +61,7 @@ class TestDetect:
         plane = face.landmarks[:, :2]
         assert np.allclose(face.box, [*plane.min(0), *plane.max(0)])
         assert 0.5 < face.score <= 1 and face.track_id == 0
-        assert (
-            face.landmarks[33, 0] < face.landmarks[468, 0] < face.landmarks[133, 0]
-        )  # iris between its corners
+        assert face.landmarks[33, 0] < face.landmarks[468, 0] < face.landmarks[133, 0]  # iris between its corners
         assert face.landmarks[1, 2] < face.landmarks[[234, 454], 2].min()  # the nose is nearer than the ears
 
     def test_alpha_is_ignored(self, tracker, portrait, face):
@@ -309,9 +307,7 @@ class TestLog:
             "from skimage import data; from animate.faces import create_tracker\n"
             "with create_tracker() as t: assert len(t.detect(data.astronaut())) == 1"
         )
-        environment = {
-            k: v for k, v in os.environ.items() if k not in ("GLOG_minloglevel", "TF_CPP_MIN_LOG_LEVEL")
-        }
+        environment = {k: v for k, v in os.environ.items() if k not in ("GLOG_minloglevel", "TF_CPP_MIN_LOG_LEVEL")}
         root = Path(__file__).resolve().parents[2]
         done = subprocess.run(
             [sys.executable, "-c", code],

@@ -38,16 +38,15 @@ def test_roi_of_landmarks_is_upright_on_the_eyes():
 def test_overlap_counts_a_part_as_the_whole():
     boxes = np.array([[0, 0, 10, 10], [20, 20, 30, 30]])
     assert overlap(np.array([2, 2, 6, 6]), boxes).tolist() == [1.0, 0.0]
-    assert suppress(
-        np.array([[0, 0, 10, 10], [1, 1, 9, 9], [40, 40, 50, 50]]), np.array([0.5, 0.9, 0.7]), 0.5
-    ) == [1, 2]
+    assert suppress(np.array([[0, 0, 10, 10], [1, 1, 9, 9], [40, 40, 50, 50]]), np.array([0.5, 0.9, 0.7]), 0.5) == [
+        1,
+        2,
+    ]
 
 
 def test_tiles_cover_the_picture_and_know_where_they_lie():
     rng = np.random.default_rng(0)
-    image = cv2.resize(
-        rng.integers(0, 256, (12, 20, 3), dtype=np.uint8), (900, 540), interpolation=cv2.INTER_CUBIC
-    )
+    image = cv2.resize(rng.integers(0, 256, (12, 20, 3), dtype=np.uint8), (900, 540), interpolation=cv2.INTER_CUBIC)
     for scale in (1, 2, 3, 4):
         seen = np.zeros(image.shape[:2], bool)
         small, factor = None, None

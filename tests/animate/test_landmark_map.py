@@ -29,9 +29,7 @@ def frontal(size: float = 256.0) -> np.ndarray:
 )
 def test_each_group_has_its_colour(point, colour):
     landmarks = frontal(512)
-    landmarks[[13, 312, 311, 310, 82, 81, 80], 1] -= (
-        12  # an open mouth, so that lines do not cover each other
-    )
+    landmarks[[13, 312, 311, 310, 82, 81, 80], 1] -= 12  # an open mouth, so that lines do not cover each other
     x, y = landmarks[point, :2].astype(int)
     assert tuple(landmark_map.draw(landmarks, (512, 512))[y, x]) == colour
 
@@ -118,9 +116,7 @@ def test_lines_are_those_of_mediapipes_own_drawing(style):
 def test_antialiased_lines_move_with_fractions_of_a_pixel():
     landmarks = frontal()
     moved = landmarks + (0.3, 0.0, 0.0)
-    np.testing.assert_array_equal(
-        landmark_map.draw(landmarks, (256, 256)), landmark_map.draw(moved, (256, 256))
-    )
+    np.testing.assert_array_equal(landmark_map.draw(landmarks, (256, 256)), landmark_map.draw(moved, (256, 256)))
     soft = [landmark_map.draw(points, (256, 256), antialias=True) for points in (landmarks, moved)]
     assert (soft[0] != soft[1]).any()
 

@@ -55,9 +55,7 @@ def test_the_banner_tells_colour_tags(pixels, untagged, hdr):
 
 
 def test_a_file_that_does_not_open_has_no_banner():
-    assert (
-        parse_banner("[in#0 @ 0x55] Error opening input: Invalid data found when processing input\n") is None
-    )
+    assert parse_banner("[in#0 @ 0x55] Error opening input: Invalid data found when processing input\n") is None
 
 
 def test_shown_size_has_square_pixels_and_stands_upright():

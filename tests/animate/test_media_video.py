@@ -115,9 +115,7 @@ def test_odd_sizes(folder):
     assert frames_of(path).shape == (5, 21, 33, 3)
 
 
-@pytest.mark.parametrize(
-    "start, end, first, last", [(0, 0.4, 0, 10), (0.4, 1.2, 10, 30), (1.6, None, 40, 50)]
-)
+@pytest.mark.parametrize("start, end, first, last", [(0, 0.4, 0, 10), (0.4, 1.2, 10, 30), (1.6, None, 40, 50)])
 def test_trimming_takes_exactly_the_frames_of_that_time(clip, start, end, first, last):
     reader = VideoReader(clip, start=start, end=end)
     assert (reader.frames, reader.start) == (last - first, first / 25)
@@ -155,9 +153,7 @@ def test_another_rate_keeps_the_duration(clip):
     full = frames_of(clip)
     half = frames_of(clip, fps=Fraction(25, 2))
     assert len(half) == 25 and len(frames_of(clip, fps=Fraction(30000, 1001))) == 60
-    assert all(
-        any(np.array_equal(frame, full[2 * i + k]) for k in (0, 1)) for i, frame in enumerate(half[:24])
-    )
+    assert all(any(np.array_equal(frame, full[2 * i + k]) for k in (0, 1)) for i, frame in enumerate(half[:24]))
 
 
 def test_frames_can_be_scaled(clip):
@@ -190,9 +186,7 @@ def test_sound_is_decoded_at_the_rate_asked_for(clip, folder):
 
 
 def test_a_file_truncated_in_the_middle_gives_its_frames_and_a_warning(folder):
-    whole = make(
-        folder / "whole.mp4", *picture(25, 4, "160x120"), *X264, "-movflags", "+faststart"
-    ).read_bytes()
+    whole = make(folder / "whole.mp4", *picture(25, 4, "160x120"), *X264, "-movflags", "+faststart").read_bytes()
     (folder / "half.mp4").write_bytes(whole[: len(whole) // 2])
     reader = VideoReader(folder / "half.mp4")
     count = sum(1 for _ in reader)

@@ -21,8 +21,7 @@ def smooth_frames(count, width=64, height=48, channels=3):
     """Soft moving colours, other ones in every frame: (count, height, width, channels) uint8."""
     y, x = np.mgrid[:height, :width]
     frames = [
-        np.stack([x * 3 + 2 * t, y * 4 + t, 160 - x - y + t, 255 - x * 3][:channels], axis=-1)
-        for t in range(count)
+        np.stack([x * 3 + 2 * t, y * 4 + t, 160 - x - y + t, 255 - x * 3][:channels], axis=-1) for t in range(count)
     ]
     return np.clip(np.stack(frames), 0, 255).astype(np.uint8)
 
@@ -66,9 +65,7 @@ def decode(path, pixels, *options):
 def source(tmp_path_factory):
     """A driving clip: 3 s at 30000/1001, with 3 s of noise as AAC; unlike itself at every moment."""
     path = tmp_path_factory.mktemp("driver") / "driver.mp4"
-    command = (
-        f"{ffmpeg.binary()} -v error -f lavfi -i testsrc2=size=64x48:rate=30000/1001:duration=3 -f lavfi -i"
-    )
+    command = f"{ffmpeg.binary()} -v error -f lavfi -i testsrc2=size=64x48:rate=30000/1001:duration=3 -f lavfi -i"
     sound = "anoisesrc=duration=3:sample_rate=48000:seed=1:amplitude=0.5,lowpass=f=4000"
     subprocess.run([*command.split(), sound, "-c:a", "aac", "-b:a", "192k", path], check=True)
     return path
@@ -105,8 +102,7 @@ def test_colours_come_back(tmp_path, name):
 def test_crf_sets_quality(tmp_path):
     frames = np.random.default_rng(0).integers(0, 255, (5, 64, 64, 3), np.uint8)
     sizes = [
-        write(tmp_path / f"{crf}.mp4", frames, crf=crf) and os.path.getsize(tmp_path / f"{crf}.mp4")
-        for crf in (10, 40)
+        write(tmp_path / f"{crf}.mp4", frames, crf=crf) and os.path.getsize(tmp_path / f"{crf}.mp4") for crf in (10, 40)
     ]
     assert sizes[0] > 3 * sizes[1]
 
@@ -126,9 +122,7 @@ def test_vp9_and_prores_keep_alpha(tmp_path):
     frames = smooth_frames(3, 33, 21, channels=4)
     write(tmp_path / "a.webm", frames, alpha=True, crf=4)
     assert (
-        np.abs(
-            decode(tmp_path / "a.webm", "rgba", "-c:v", "libvpx-vp9")[..., 3].astype(int) - frames[..., 3]
-        ).max()
+        np.abs(decode(tmp_path / "a.webm", "rgba", "-c:v", "libvpx-vp9")[..., 3].astype(int) - frames[..., 3]).max()
         < 12
     )
     write(tmp_path / "a.mov", frames, alpha=True)
@@ -214,9 +208,7 @@ def test_sound_of_a_clip_that_starts_late_on_its_clock(tmp_path, source):
     reader = VideoReader(late, start=0.7, end=2.1)
     write(tmp_path / "a.mp4", reader, audio=late, audio_start=reader.start)
     original = read_sound(source, 48000)[round(reader.start * 48000) :]
-    assert (
-        reader.info.start > 7 and abs(delay(read_sound(tmp_path / "a.mp4", 48000), original)) < 0.005 * 48000
-    )
+    assert reader.info.start > 7 and abs(delay(read_sound(tmp_path / "a.mp4", 48000), original)) < 0.005 * 48000
 
 
 def test_sound_that_ends_early_leaves_the_picture_whole(tmp_path, source):

@@ -188,9 +188,7 @@ class TestReference:
     @torch.no_grad()
     def test_features_change_the_picture_but_not_the_unconditional_half(self):
         unet, inputs = mini_unet(), mini_inputs()
-        features = mini_reference_network()(
-            torch.randn(1, 12, 8, 8, generator=torch.Generator().manual_seed(3))
-        )
+        features = mini_reference_network()(torch.randn(1, 12, 8, 8, generator=torch.Generator().manual_seed(3)))
         plain = unet(**inputs).sample
         guided = unet(**inputs, reference_features=features, unconditional_batch=1).sample
         torch.testing.assert_close(guided[:1], plain[:1], atol=1e-6, rtol=1e-5)
@@ -282,9 +280,7 @@ class TestTraining:
         portrait = torch.randn(2, 12, 8, 8)
         results = []
         for checkpointing in (False, True):
-            unet = mini_unet(
-                use_motion_module=True, motion_num_attention_heads=2, motion_norm_num_groups=8
-            ).train()
+            unet = mini_unet(use_motion_module=True, motion_num_attention_heads=2, motion_norm_num_groups=8).train()
             network.zero_grad()
             for model in (unet, network):
                 if checkpointing:
@@ -292,9 +288,7 @@ class TestTraining:
             loss = unet(**inputs, reference_features=network(portrait)).sample.square().mean()
             loss.backward()
             gradients = {f"unet.{k}": p.grad for k, p in unet.named_parameters()}
-            gradients |= {
-                f"reference.{k}": p.grad.clone() for k, p in network.named_parameters() if p.grad is not None
-            }
+            gradients |= {f"reference.{k}": p.grad.clone() for k, p in network.named_parameters() if p.grad is not None}
             results.append((loss, gradients))
         (loss, gradients), (checkpointed_loss, checkpointed_gradients) = results
         torch.testing.assert_close(checkpointed_loss, loss)

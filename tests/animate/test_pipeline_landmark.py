@@ -366,9 +366,7 @@ class TestManners:
             mini_pipeline()(**{**mini_inputs(), **change})
 
     def test_size_must_fit_the_codec(self):
-        inputs = {
-            k: v[..., :15] if k in ("landmark_map", "base", "gate") else v for k, v in mini_inputs().items()
-        }
+        inputs = {k: v[..., :15] if k in ("landmark_map", "base", "gate") else v for k, v in mini_inputs().items()}
         with pytest.raises(ValueError, match="multiples of 2 but are 16 and 15"):
             mini_pipeline()(**inputs)
 

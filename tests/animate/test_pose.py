@@ -17,9 +17,7 @@ def test_canonical_face_is_symmetric_with_unit_eye_distance():
     np.testing.assert_array_equal(face[topology.MIRROR] * (-1, 1, 1), face)
     assert pose.inter_ocular(face) == pytest.approx(1.0, abs=1e-6)
     np.testing.assert_allclose(face[list(topology.RIGID)].mean(axis=0), 0, atol=1e-6)
-    assert face[topology.NOSE_TIP, 2] < face[topology.RIGHT_EYE[0], 2] < face[234, 2], (
-        "z grows away from the camera"
-    )
+    assert face[topology.NOSE_TIP, 2] < face[topology.RIGHT_EYE[0], 2] < face[234, 2], "z grows away from the camera"
     assert face[topology.FOREHEAD, 1] < 0 < face[topology.CHIN, 1], "y runs down"
 
 
@@ -57,9 +55,7 @@ def test_an_open_mouth_and_raised_brows_leave_the_pose_alone():
 
 def test_angles_have_the_documented_signs_and_are_invertible():
     nose = pose.canonical_face()[topology.NOSE_TIP]
-    for axis, (coordinate, name) in enumerate(
-        ((1, "pitch looks down"), (0, "yaw turns to the image's right"))
-    ):
+    for axis, (coordinate, name) in enumerate(((1, "pitch looks down"), (0, "yaw turns to the image's right"))):
         turned = pose.rotation_matrices(pose.rotation_from_angles(0.3 * np.eye(3)[axis]))[0] @ nose
         assert turned[coordinate] > nose[coordinate], name
     rolled = pose.rotation_matrices(pose.rotation_from_angles([0, 0, 0.3]))[0] @ (1.0, 0.0, 0.0)

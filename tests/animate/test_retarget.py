@@ -120,7 +120,7 @@ def test_relative_mode_on_the_drivers_own_neutral_frame_follows_the_driver(speak
     result = retarget(speaker.landmarks[motion.neutral_index], motion)
     assert np.median(np.abs(result - speaker.landmarks)) < 0.1
     for measure in (measures.mouth_opening, measures.mouth_width):
-        assert np.corrcoef(measure(canonical(result)), measure(motion.shapes))[0, 1] > 0.99
+        assert np.corrcoef(measure(canonical(result)), measure(canonical(speaker.landmarks)))[0, 1] > 0.995
 
 
 def test_head_moves_are_added_to_the_portraits_own_pose(other_face):
@@ -257,9 +257,7 @@ def test_easing_is_monotone_and_ends_at_the_drivers_opening(opened, excess):
     x = np.sort(np.array(opened))
     y = ease_opening(x, np.float64(excess))
     assert (
-        (np.diff(y) >= -1e-12).all()
-        and (y <= x + 1e-12).all()
-        and ease_opening(np.zeros(1), np.float64(excess)) == 0
+        (np.diff(y) >= -1e-12).all() and (y <= x + 1e-12).all() and ease_opening(np.zeros(1), np.float64(excess)) == 0
     )
     big = ease_opening(np.array([2.0]), np.float64(excess))
     np.testing.assert_allclose(big, 2.0 - max(excess - EASE_FROM, 0), atol=1e-9)
@@ -350,9 +348,7 @@ def test_regions_hold_the_rest_still(talk, other_face, mode):
         own = pose.decompose(other_face)[0]
         np.testing.assert_allclose(result.translation, np.tile(own.translation, (75, 1)), atol=3.0)
         np.testing.assert_allclose(result.rotation, np.tile(own.rotation, (75, 1)), atol=0.05)
-    lips, eyes = (
-        canonical(retarget(other_face, talk, mode, regions=names)) for names in ({"lips"}, {"eyes"})
-    )
+    lips, eyes = (canonical(retarget(other_face, talk, mode, regions=names)) for names in ({"lips"}, {"eyes"}))
     assert np.ptp(measures.mouth_opening(lips)) > 0.1 > np.ptp(measures.mouth_opening(eyes)) * 5
     assert np.ptp(measures.eye_openings(eyes)) > 0.1 > np.ptp(measures.eye_openings(lips)) * 5
 

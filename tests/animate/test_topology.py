@@ -18,17 +18,13 @@ def test_mirror_is_an_involution_that_swaps_the_eyes_and_keeps_the_midline():
     np.testing.assert_array_equal(MIRROR[midline], midline)
 
 
-@pytest.mark.parametrize(
-    "name", ["EYE_UPPER", "EYE_LOWER", "BROW_UPPER", "BROW_LOWER", "LID_RING", "CREASE_RING"]
-)
+@pytest.mark.parametrize("name", ["EYE_UPPER", "EYE_LOWER", "BROW_UPPER", "BROW_LOWER", "LID_RING", "CREASE_RING"])
 def test_left_lists_mirror_right_lists_point_by_point(name):
     right, left = (list(getattr(topology, f"{side}_{name}")) for side in ("RIGHT", "LEFT"))
     np.testing.assert_array_equal(MIRROR[right], left)
 
 
-@pytest.mark.parametrize(
-    "name", ["INNER_LIPS_UPPER", "INNER_LIPS_LOWER", "OUTER_LIPS_UPPER", "OUTER_LIPS_LOWER"]
-)
+@pytest.mark.parametrize("name", ["INNER_LIPS_UPPER", "INNER_LIPS_LOWER", "OUTER_LIPS_UPPER", "OUTER_LIPS_LOWER"])
 def test_lip_lines_run_from_corner_to_corner_symmetrically(name):
     line = list(getattr(topology, name))
     np.testing.assert_array_equal(MIRROR[line], line[::-1])

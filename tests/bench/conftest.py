@@ -56,8 +56,6 @@ def noise():
 
     def add(frames, deviation, seed=0):
         rng = np.random.default_rng(seed)
-        return [
-            np.clip(f + rng.normal(0, deviation, f.shape), 0, 255).round().astype(np.uint8) for f in frames
-        ]
+        return [np.clip(f + rng.normal(0, deviation, f.shape), 0, 255).round().astype(np.uint8) for f in frames]
 
     return add

@@ -35,9 +35,7 @@ def test_cells_of_every_kind_and_no_error_row_for_the_truth(face):
 def test_heat_shows_motion_and_error_only_where_there_is_some(face):
     picture, mesh = face
     sheet = collect([picture] * 9, mesh)
-    assert (
-        max(cell.sum() for cell in sheet.cells["truth", "motion"]) == colour_heat(np.zeros((160, 160))).sum()
-    )
+    assert max(cell.sum() for cell in sheet.cells["truth", "motion"]) == colour_heat(np.zeros((160, 160))).sum()
     assert min(cell.mean() for cell in sheet.cells["warp", "error"]) > 5
     moving = collect([np.roll(picture, 3 * t, axis=1) for t in range(9)], mesh, names=("truth",))
     assert min(cell.mean() for cell in moving.cells["truth", "motion"]) > 5

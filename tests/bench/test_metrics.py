@@ -152,10 +152,7 @@ class TestFlicker:
 
     def test_noise_raises_it(self, face, measure, noise):
         truth, meshes = moving(face[0]), with_motion(face[1])
-        values = [
-            measure(noise(truth, s), truth, truth_meshes=meshes, only="flicker")["flicker"]
-            for s in (2, 8, 24)
-        ]
+        values = [measure(noise(truth, s), truth, truth_meshes=meshes, only="flicker")["flicker"] for s in (2, 8, 24)]
         assert 1 < values[0] < values[1] < values[2]
 
     def test_a_frozen_video_has_none(self, face, measure):
@@ -243,9 +240,7 @@ class TestOpenings:
 
 
 class TestIdentity:
-    def test_same_face_turned_smaller_darker_stays_the_same_and_a_stranger_does_not(
-        self, face, shared, redetector
-    ):
+    def test_same_face_turned_smaller_darker_stays_the_same_and_a_stranger_does_not(self, face, shared, redetector):
         pytest.importorskip("dlib", reason="identity needs the extra bench")
         from animate.media import read_image
 
@@ -255,10 +250,7 @@ class TestIdentity:
         turn = cv2.getRotationMatrix2D((160, 160), 12, 0.9)
         turned = cv2.warpAffine(picture, turn, (320, 320), borderMode=cv2.BORDER_REFLECT)
         dark = (picture * 0.7).astype(np.uint8)
-        like = [
-            descriptor(image, redetector.tracker.detect(image)[0].landmarks)
-            for image in (small, turned, dark)
-        ]
+        like = [descriptor(image, redetector.tracker.detect(image)[0].landmarks) for image in (small, turned, dark)]
         strangers = []
         for path in sorted((shared / "data/examples/portraits").glob("assets-person-*female*"))[:2]:
             image = read_image(path)[..., :3]
@@ -272,17 +264,13 @@ class TestIdentity:
         from bench.metrics import identity
 
         picture, mesh = face
-        predictor = dlib.shape_predictor(
-            str(identity._weights().with_name("shape_predictor_5_face_landmarks.dat"))
-        )
+        predictor = dlib.shape_predictor(str(identity._weights().with_name("shape_predictor_5_face_landmarks.dat")))
         found = dlib.get_frontal_face_detector()(picture, 0)[0]
         shape = predictor(picture, found)
         points = np.array([(shape.part(i).x, shape.part(i).y) for i in range(5)])
         assert np.abs(points - mesh[list(FIVE_POINTS), :2]).max() < 12
         theirs = np.array(
-            identity._network().compute_face_descriptor(
-                dlib.get_face_chip(picture, shape, size=150, padding=0.25)
-            )
+            identity._network().compute_face_descriptor(dlib.get_face_chip(picture, shape, size=150, padding=0.25))
         )
         assert np.linalg.norm(theirs - descriptor(picture, mesh)) < 0.25
 
@@ -293,9 +281,7 @@ class TestRegions:
         regions = face_regions(mesh, picture.shape[1::-1], 100.0)
         x0, y0, x1, y1 = regions.box
         assert regions.face.shape == (y1 - y0, x1 - x0)
-        rows = {
-            name: np.nonzero(getattr(regions, name))[0].mean() for name in ("eyes", "face", "mouth", "inner")
-        }
+        rows = {name: np.nonzero(getattr(regions, name))[0].mean() for name in ("eyes", "face", "mouth", "inner")}
         assert rows["eyes"] < rows["face"] < rows["inner"]
         assert regions.inner.sum() < regions.mouth.sum() < regions.face.sum()
         assert (regions.mouth & regions.inner).sum() == regions.inner.sum()

@@ -13,9 +13,7 @@ MINI = PRIOR | {"inner_l1": 0.172, "inner_detail": 1.3, "landmark": 0.05, "mouth
 
 def failed(means, failures=None):
     return [
-        bar.text.split(":")[0] + ":" + bar.text.split(":")[1]
-        for bar in verdict(means, failures)
-        if bar.passed is False
+        bar.text.split(":")[0] + ":" + bar.text.split(":")[1] for bar in verdict(means, failures) if bar.passed is False
     ]
 
 
@@ -36,9 +34,7 @@ def test_inner_l1_shares():
 
 
 def test_detail_is_judged_by_its_distance_from_one():
-    assert "inner_detail: mini better than prior" in failed(
-        {"prior": PRIOR, "mini": MINI | {"inner_detail": 1.5}}
-    )
+    assert "inner_detail: mini better than prior" in failed({"prior": PRIOR, "mini": MINI | {"inner_detail": 1.5}})
     assert failed({"prior": PRIOR, "mini": MINI | {"inner_detail": 1.39}}) == []
 
 

@@ -41,9 +41,7 @@ def motion_file(files) -> Path:
     from ui.cli import main
 
     path = files / "clip.safetensors"
-    assert (
-        main(["motion", "extract", str(files / "clip.mp4"), "-o", str(path), "-q", "--licence", "CC0"]) == 0
-    )
+    assert main(["motion", "extract", str(files / "clip.mp4"), "-o", str(path), "-q", "--licence", "CC0"]) == 0
     return path
 
 

@@ -79,9 +79,7 @@ def test_driving_clip_without_a_face_or_a_neutral_frame(mien, files):
     assert code == EXIT_PROBLEM
     assert [row["topic"] for row in rows if row["level"] == "problem"] == ["face"]
     code, out, _ = mien("check", files / "portrait.png", files / "clip.mp4", "--json")
-    topics = {
-        row["topic"] for row in json.loads(out) if row["subject"] == "driving" and row["level"] == "warning"
-    }
+    topics = {row["topic"] for row in json.loads(out) if row["subject"] == "driving" and row["level"] == "warning"}
     assert code == 0 and "face" in topics  # 2 of 10 frames have none
 
 

@@ -174,9 +174,7 @@ def test_read_only_folder(mien, files, tmp_path):
     if os.geteuid() == 0:
         pytest.skip("the superuser may write anywhere")
     tmp_path.chmod(0o500)
-    code, _, err = mien(
-        "animate", "-s", files / "portrait.png", "-d", files / "clip.mp4", "-o", tmp_path / "o.mp4"
-    )
+    code, _, err = mien("animate", "-s", files / "portrait.png", "-d", files / "clip.mp4", "-o", tmp_path / "o.mp4")
     tmp_path.chmod(0o700)
     assert code == EXIT_ERROR and "writ" in err
 
