@@ -108,8 +108,7 @@ def close_lips(target: np.ndarray, driver: np.ndarray, portrait: np.ndarray, ref
 
 
 def close_eyes(target: np.ndarray, driver: np.ndarray, portrait: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """`target` (T, 478, 3) with each eye's lid openings mapped from the driver's; the upper lid gives way
-    most."""
+    """`target` (T, 478, 3) with each eye's openings mapped from the driver's; the upper lid moves most."""
     own, rest, now = measures.lid_gaps(portrait), measures.lid_gaps(reference), measures.lid_gaps(driver)
     narrow = np.minimum(1.0, measures.eye_widths(portrait) / measures.eye_widths(reference))[:, None]
     above = np.clip(np.maximum(own, 1e-3) / np.maximum(rest, 1e-3), 0.6, 1.6)
@@ -141,8 +140,7 @@ def _lip_spread() -> np.ndarray:
 
 @functools.cache
 def _lid_spread() -> tuple[np.ndarray, np.ndarray]:
-    """The same for the lids, (478, 7) per eye: the upper lid takes 0.7 of a correction and fades to the
-    crease."""
+    """The same for the lids, (478, 7) per eye: the upper lid takes 0.7 and fades out towards the crease."""
     face = pose.canonical_face().astype(np.float64)
     eyes = (
         (mesh.RIGHT_EYE_PAIRS, mesh.RIGHT_EYE_UPPER, mesh.RIGHT_EYE_LOWER, mesh.RIGHT_EYE_CORNERS),

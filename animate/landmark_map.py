@@ -33,8 +33,7 @@ FACE_MASK_OVAL: Chain = OPEN_OVAL[:0:-1]
 
 @dataclass(frozen=True)
 class Style:
-    """How a map is drawn: (colour, chain of points) in drawing order, line thickness in pixels, pupils or
-    not."""
+    """How a map is drawn: (colour, chain of points) in drawing order, thickness in pixels, pupils or not."""
 
     thickness: int
     pupils: bool
@@ -126,8 +125,7 @@ def draw(
 
 
 def face_mask(landmarks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The facial mask (H, W) uint8, 255 inside the polygon of the 26 oval points (forehead left out), else
-    0."""
+    """The facial mask (H, W) uint8: 255 inside the polygon of 26 oval points (no forehead), else 0."""
     width, height = size
     polygon = np.floor(np.asarray(landmarks, np.float64)[list(FACE_MASK_OVAL), :2]).astype(np.int32)
     mask = np.zeros((height, width), np.uint8)

@@ -20,8 +20,7 @@ _LEFT_TO_RIGHT = np.array([[33, 133], [362, 263]])
 
 
 def lip_gaps(shape: np.ndarray) -> np.ndarray:
-    """Openings (..., 9) between the inner lips at `topology.LIP_PAIRS`, along y; negative where they
-    overlap."""
+    """Openings (..., 9) between the inner lips at `topology.LIP_PAIRS`, along y; overlap is negative."""
     return shape[..., _LIP_PAIRS[:, 1], 1] - shape[..., _LIP_PAIRS[:, 0], 1]
 
 
@@ -59,8 +58,7 @@ def brow_heights(shape: np.ndarray) -> np.ndarray:
 
 
 def corner_heights(shape: np.ndarray) -> np.ndarray:
-    """How far each outer mouth corner lies above the middle of the lips (..., 2): right, left; a smile
-    lifts."""
+    """How far each outer mouth corner lies above the lips' middle (..., 2): right, left; smiles lift."""
     middle = shape[..., np.array([0, 17]), 1].mean(axis=-1)[..., None]
     return middle - shape[..., np.array(mesh.OUTER_MOUTH_CORNERS), 1]
 

@@ -2,7 +2,7 @@
 
     python -m animate.mouth_table FOLDER
 
-A texture lives in coordinates between the two inner-lip curves and is relative to the colour of the skin round the mouth.
+A texture lives in coordinates between the two inner-lip curves and is relative to the skin round the mouth.
 Each cell of a grid over (opening, width) holds the kernel-weighted median of the training mouths near it, every
 person counting much the same, so that no single clip's teeth prevail.
 """

@@ -78,8 +78,7 @@ def rotation_vectors(matrices: np.ndarray) -> np.ndarray:
 def head_angles(rotation: np.ndarray) -> np.ndarray:
     """Pitch, yaw, roll (T, 3) in radians of rotation vectors (T, 3): R = roll(z) @ yaw(y) @ pitch(x).
 
-    Pitch is positive when the head looks down, yaw when it turns to the right side of the image, roll
-    clockwise.
+    Pitch is positive when the head looks down, yaw when it turns to the image's right, roll clockwise.
     """
     from scipy.spatial.transform import Rotation
 
@@ -163,8 +162,7 @@ def mean_face(faces: np.ndarray, mirror: np.ndarray, rounds: int = 10) -> np.nda
 
 
 def build(folder: Path, output: Path = CANONICAL_FACE_FILE) -> int:
-    """Write the canonical face from the largest face of each portrait in `folder`; returns how many were
-    used."""
+    """Write the canonical face from the largest face of each portrait in `folder`; returns their number."""
     from safetensors.numpy import save_file
 
     from animate.faces import create_tracker

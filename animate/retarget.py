@@ -193,8 +193,7 @@ def jaw_part(offsets: np.ndarray) -> np.ndarray:
 
 
 def scale_offsets(offsets: np.ndarray, levels: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Offsets (T, 478, 3) with each region at its strength of `resolve_strengths`; all at 1 gives them
-    back."""
+    """Offsets (T, 478, 3) with each region at its strength of `resolve_strengths`; 1 changes nothing."""
     if all((levels[name] == 1).all() for name in (*FACE_REGIONS, "rest")):
         return offsets
     weights = region_weights()
@@ -314,8 +313,7 @@ def _set_irises(
     """Put the irises (centre and ring) of `target` (T, 478, 3) where the gaze points, in place.
 
     The gaze is the portrait's own plus `turn` (T, 2, 2), kept inside the eye; the depth follows the
-    driver's shapes (T, 478, 3). The ring keeps the portrait's radius, or else changes as the driver's ring
-    does.
+    driver's shapes (T, 478, 3). The ring keeps the portrait's radius, or changes as the driver's does.
     """
     own = measures.iris_positions(portrait)  # (2 eyes, 3)
     theirs = measures.iris_positions(driver)  # (T, 2, 3)

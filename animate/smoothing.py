@@ -82,8 +82,7 @@ def _pool(speed: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
 
 
 def _widest(speed: np.ndarray, reach: int) -> np.ndarray:
-    """The largest speed (T, N) within `reach` frames either way: the filter opens before a fast move
-    begins."""
+    """The largest speed (T, N) within `reach` frames: the filter opens before a fast move begins."""
     padded = np.pad(speed, ((reach, reach), (0, 0)), mode="edge")
     return np.max([padded[i : i + len(speed)] for i in range(2 * reach + 1)], axis=0)
 
@@ -118,8 +117,7 @@ def smooth(
 
 
 def smooth_motion(motion: Motion, strength: float) -> Motion:
-    """`Motion.smooth`: pose, expression and gaze without jitter. strength 0 leaves it unchanged, 1 is
-    calmest.
+    """`Motion.smooth`: pose, expression and gaze without jitter; strength 0 changes nothing, 1 is calmest.
 
     Lids, lips, brows and the rest of the face each have one speed; lids and lips open the filter soonest.
     """

@@ -23,6 +23,7 @@ RING_WEIGHT_UP = (1.0, 1.0, 0.92, 0.0)
 RING_WEIGHT_DOWN = (0.85, 0.45, 0.12, 0.0)
 RING_DEPTH = 0.55  # inter-ocular distances backwards per unit of ring factor: the skull falls away from the oval
 WORK_IOD = 96.0  # the field is rasterised at most at this many pixels per inter-ocular distance
+_EDGE = cv2.BORDER_REPLICATE
 SHIFT = 4  # sub-pixel bits of OpenCV's polygon filler
 
 
@@ -106,6 +107,17 @@ class PortraitWarp:
         return cv2.GaussianBlur(grown, (0, 0), max(0.8, 0.5 * radius))
 
     @cached_property
+    def _framed_alpha(self) -> np.ndarray:
+        """`head_alpha` with a frame of one pixel that says whether the person goes on beyond the picture's edge: only
+        then may mirrored pixels be drawn where a moving head shows what the picture cut off."""
+        x0, y0, x1, y1 = self.box
+        framed = np.pad(self.head_alpha, 1)
+        person = np.pad((self.person[y0:y1, x0:x1] > 0.5).astype(np.float32), 1, mode="edge")
+        for edge in (np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]):
+            framed[edge] = cv2.blur(person[edge].reshape(-1, 1), (1, 9)).ravel()
+        return framed
+
+    @cached_property
     def plate(self) -> np.ndarray | None:
         """(h, w, 3) uint8 over `box`: the background with the person filled from its surroundings."""
         if self.person is None:
@@ -186,7 +198,7 @@ class PortraitWarp:
         alpha = self.head_alpha
         if alpha is None:
             return moved
-        alpha = cv2.remap(alpha, map_x - x0, map_y - y0, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        alpha = cv2.remap(self._framed_alpha, map_x - (x0 - 1), map_y - (y0 - 1), cv2.INTER_LINEAR, None, _EDGE)
         alpha = (alpha * 255).astype(np.uint8)
         return blend(self.plate, moved, alpha)
 
