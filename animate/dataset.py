@@ -228,7 +228,7 @@ def clip_pairs(clip: Clip, count: int, rng: np.random.Generator) -> Iterator[tup
     opening = np.array([mouth_opening(crops[k][1]) for k in keys])
     features = np.array([expression_features(crops[k][1]) for k in keys])
     closed = np.exp(-opening / 0.03) + 0.15
-    wide = 0.35 + np.clip(opening / 0.08, 0, 2) + 2 * np.abs(features[:, 6:8] - np.median(features[:, 6:8], 0)).sum(1)
+    wide = 0.35 + np.clip(opening / 0.08, 0, 2) + 4 * np.abs(features[:, 6:8] - np.median(features[:, 6:8], 0)).sum(1)
     sources = rng.choice(len(keys), max(1, count // 12), p=closed / closed.sum())
     made = 0
     for s in sources:

@@ -24,7 +24,8 @@ OWN_INTERIOR = (
     0.45,
     0.85,
 )  # portrait's opening over the target's: below, the table; above, the portrait's own
-EYE_CLOSED = (0.07, 0.13)  # opening over width below which the eyeball layer fades out
+EYE_TOO_CLOSED = 0.13  # a portrait's eye of less opening over width shows too little iris to be lifted
+EYE_CLOSED = (0.04, 0.08)  # opening over width below which the eyeball layer fades out
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,6 @@ class _Eyeball:
     iris: np.ndarray
     width: float
     angle: float
-    scale: float  # texture pixels per picture pixel
-    confidence: float
 
 
 EYES = (
@@ -97,8 +96,7 @@ class InteriorPrior:
         a, b = source[corners[0], :2], source[corners[1], :2]
         width = float(np.linalg.norm(b - a))
         opening = eye_opening(source, corners, upper, lower)
-        confidence = _ramp(opening, 0.12, 0.2)
-        if confidence <= 0 or width < 8:
+        if opening < EYE_TOO_CLOSED or width < 8:
             return None
         iris = source[iris_index, :2]
         radius = _iris_radius(source, iris_index)
@@ -123,21 +121,21 @@ class InteriorPrior:
         distance = np.hypot(xs - (iris[0] - low[0]), ys - (iris[1] - low[1]))
         disc = np.clip(radius * 1.08 - distance + 0.5, 0, 1)
         white_known = known * (distance > radius * 1.15)
-        white = push_pull(patch, white_known) if white_known.sum() > 6 else push_pull(patch, known)
+        white = _continue_white(patch, white_known if white_known.sum() > 6 else known)
         iris_fill = _complete_iris(patch, known * (disc > 0.5), distance, radius)
         texture = iris_fill * disc[..., None] + white * (1 - disc[..., None])
         soft = cv2.GaussianBlur(known, (0, 0), max(0.6, 0.5 * erode))[..., None] * known[..., None]
         texture = patch * soft + texture * (1 - soft)
         angle = float(np.arctan2(*(b - a)[::-1]))
-        return _Eyeball(texture, low.astype(np.float32), iris, width, angle, 1.0, confidence)
+        return _Eyeball(texture, low.astype(np.float32), iris, width, angle)
 
     def _fill_eye(self, frame, target, offset, eye, corners, upper, lower, iris_index) -> None:
         opening = eye_opening(target, corners, upper, lower)
-        weight = eye.confidence * _ramp(opening, *EYE_CLOSED)
+        weight = _ramp(opening, *EYE_CLOSED)
         if weight <= 0:
             return
         contour = _contour(target, upper, lower)
-        region = _soft_polygon(contour, frame.shape, offset, feather=0.035 * eye.width, shrink=0.03 * eye.width)
+        region = _soft_polygon(contour, frame.shape, offset, feather=0.03 * eye.width, low_edge=0.4, high_edge=0.9)
         if region is None:
             return
         (x0, y0), alpha = region
@@ -173,6 +171,14 @@ def _iris_radius(landmarks: np.ndarray, index: int) -> float:
     return float(np.linalg.norm(ring - landmarks[index, :2], axis=1).mean())
 
 
+def _continue_white(patch: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """The white of the eye from its visible pixels. Those at the lids lie in shadow, so what the lids uncover is
+    drawn towards the brighter ones."""
+    pixels = patch[known > 0]
+    bright = pixels[np.argsort(pixels.sum(1))[int(0.7 * len(pixels)) :]].mean(0)
+    return 0.5 * push_pull(patch, known) + 0.5 * bright
+
+
 def _complete_iris(patch: np.ndarray, known: np.ndarray, distance: np.ndarray, radius: float) -> np.ndarray:
     """Continues the iris behind the lids: unknown pixels take the median of the known ones at their radius."""
     if known.sum() < 8:
@@ -193,8 +199,9 @@ def _contour(landmarks: np.ndarray, upper, lower) -> np.ndarray:
     return np.concatenate([landmarks[list(upper), :2], landmarks[list(lower)[-2:0:-1], :2]])
 
 
-def _soft_polygon(contour, shape, offset, feather: float, shrink: float = 0.0):
-    """((x0, y0), alpha (h, w) float32) of a polygon with soft edges, or None where it lies outside the frame."""
+def _soft_polygon(contour, shape, offset, feather: float, low_edge: float = 0.15, high_edge: float = 0.85):
+    """((x0, y0), alpha (h, w) float32) of a polygon with soft edges, or None where it lies outside the frame. The
+    blurred polygon is 0.5 on its contour: alpha rises from 0 at `low_edge` to 1 at `high_edge`."""
     feather = max(0.6, feather)
     margin = 3 * feather + 1
     low = np.floor(contour.min(0) - margin).astype(int) - offset
@@ -207,8 +214,7 @@ def _soft_polygon(contour, shape, offset, feather: float, shrink: float = 0.0):
     points = np.round((contour - offset - (x0, y0)) * 16).astype(np.int32)
     cv2.fillPoly(mask, [points], 255, cv2.LINE_AA, 4)
     alpha = cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), feather)
-    edge = 0.5 + 0.4 * min(1.0, shrink / feather)
-    return (x0, y0), np.clip((alpha - edge + 0.35) / 0.7, 0, 1)
+    return (x0, y0), np.clip((alpha - low_edge) / (high_edge - low_edge), 0, 1)
 
 
 def _composite(frame: np.ndarray, x0: int, y0: int, fill: np.ndarray, alpha: np.ndarray) -> None:
