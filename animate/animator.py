@@ -127,7 +127,8 @@ class PortraitAnimator:
         image = portrait.image
         colour = np.ascontiguousarray(image[..., :3])
         with self._timed("prepare"):
-            warp = PortraitWarp(colour, source, self._person(image, source))
+            others = [face.landmarks for face in portrait.faces if not np.array_equal(face.landmarks, source)]
+            warp = PortraitWarp(colour, source, self._person(image, source), others)
             prior = InteriorPrior(warp) if self.method != "warp" else None
             painting = self.painter.start(warp) if self.painter is not None else None
         queue = iter(targets)

@@ -8,6 +8,7 @@ background plate, so shelves and door frames behind a moving head stay where the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -54,16 +55,37 @@ class PortraitWarp:
         image: (H, W, 3) uint8 RGB.
         landmarks: (478, 3) float32 px of the face in that picture.
         person: (H, W) float32 in [0, 1], probability of person; None takes the whole picture as one layer.
+        others: landmarks (478, 3) of the picture's other faces, whose heads belong to the background.
     """
 
-    def __init__(self, image: np.ndarray, landmarks: np.ndarray, person: np.ndarray | None = None):
+    def __init__(
+        self,
+        image: np.ndarray,
+        landmarks: np.ndarray,
+        person: np.ndarray | None = None,
+        others: Sequence[np.ndarray] = (),
+    ):
         self.image = image
         self.source = np.asarray(landmarks, np.float32)
         self.iod = float(inter_ocular(self.source))
         self.scale = min(1.0, WORK_IOD / self.iod)
-        self.person = person
+        self.person = person if person is None else self._own(person, others)
         self._rings = self._build_rings()
         self.source_points = np.concatenate([self.source, self._rings[0]])
+
+    def _own(self, person: np.ndarray, others: Sequence[np.ndarray]) -> np.ndarray:
+        """The person mask without the pixels that are nearer to another head, in units of the heads' sizes."""
+        if not len(others):
+            return person
+        ys, xs = np.mgrid[0 : person.shape[0], 0 : person.shape[1]].astype(np.float32)
+
+        def distance(points: np.ndarray) -> np.ndarray:
+            size = float(inter_ocular(points))
+            x, y = points[list(topology.FACE_OVAL), :2].mean(0)
+            return np.hypot(xs - x, ys - y) / size
+
+        nearest = np.min([distance(np.asarray(points)) for points in others], axis=0)
+        return person * (distance(self.source) < nearest)
 
     def _build_rings(self) -> tuple[np.ndarray, np.ndarray]:
         oval = self.source[list(topology.FACE_OVAL)]

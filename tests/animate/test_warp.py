@@ -103,3 +103,13 @@ def test_push_pull_keeps_what_is_known_and_stays_between_its_values():
     filled = push_pull(image, known)
     assert np.allclose(filled[known > 0], image[known > 0])
     assert filled.min() >= 49 and filled.max() <= 201
+
+
+def test_a_neighbour_in_the_picture_stays(astronaut, astronaut_landmarks):
+    pair = np.hstack([astronaut, astronaut[:, :380]])
+    neighbour = astronaut_landmarks + np.float32([512, 0, 0])
+    warp = PortraitWarp(pair, astronaut_landmarks, np.ones(pair.shape[:2], np.float32), [neighbour])
+    out = whole(warp, astronaut_landmarks + np.float32([0, 15, 0]))
+    low, high = neighbour[:, :2].min(0).astype(int), neighbour[:, :2].max(0).astype(int)
+    region = np.s_[low[1] : high[1], low[0] : high[0]]
+    assert np.array_equal(out[region], pair[region])
