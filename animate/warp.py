@@ -118,15 +118,11 @@ class PortraitWarp:
 
     @cached_property
     def head_alpha(self) -> np.ndarray | None:
-        """(h, w) float32 over `box`: 1 on the person and a little beyond, so that soft hair edges stay whole."""
+        """(h, w) float32 over `box`: how much of each pixel belongs to the head layer."""
         if self.person is None:
             return None
         x0, y0, x1, y1 = self.box
-        person = (self.person[y0:y1, x0:x1] > 0.12).astype(np.float32)
-        radius = max(1, round(0.035 * self.iod))
-        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-        grown = cv2.dilate(person, kernel)
-        return cv2.GaussianBlur(grown, (0, 0), max(0.8, 0.5 * radius))
+        return _smoothstep(self.person[y0:y1, x0:x1], 0.06, 0.4).astype(np.float32)
 
     @cached_property
     def _framed_alpha(self) -> np.ndarray:
@@ -140,21 +136,42 @@ class PortraitWarp:
         return framed
 
     @cached_property
+    def layer(self) -> np.ndarray:
+        """(H, W, 3) uint8: the picture whose soft edge of the head has the head's own colours, so that a moving head
+        does not carry a rim of the old background along."""
+        if self.person is None:
+            return self.image
+        x0, y0, x1, y1 = self.box
+        out = self.image.copy()
+        own = (self.person[y0:y1, x0:x1] > 0.45).astype(np.float32)
+        if 0.01 < own.mean() < 1:
+            filled = _fill_small(out[y0:y1, x0:x1], own, 512)
+            keep = _smoothstep(self.person[y0:y1, x0:x1], 0.2, 0.5)[..., None]
+            out[y0:y1, x0:x1] = np.rint(out[y0:y1, x0:x1] * keep + filled * (1 - keep)).astype(np.uint8)
+        return out
+
+    @cached_property
     def plate(self) -> np.ndarray | None:
         """(h, w, 3) uint8 over `box`: the background with the person filled from its surroundings."""
         if self.person is None:
             return None
         x0, y0, x1, y1 = self.box
         crop = self.image[y0:y1, x0:x1]
-        known = (self.head_alpha < 0.02).astype(np.float32)
-        if known.mean() < 0.002:
+        radius = max(1, round(0.03 * self.iod))
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+        person = cv2.dilate((self.person[y0:y1, x0:x1] > 0.1).astype(np.uint8), kernel)
+        if person.mean() > 0.995:
             return crop
-        scale = min(1.0, 256 / max(crop.shape[:2]))
-        small = cv2.resize(crop, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA).astype(np.float32)
-        known_small = cv2.resize(known, small.shape[1::-1], interpolation=cv2.INTER_AREA)
-        filled = push_pull(small, (known_small > 0.9).astype(np.float32))
-        filled = cv2.resize(filled, crop.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-        weight = cv2.GaussianBlur(known, (0, 0), max(1.0, 0.01 * self.iod))[..., None] * known[..., None]
+        scale = min(1.0, 320 / max(crop.shape[:2]))
+        small = cv2.resize(crop, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        hole = cv2.resize(person.astype(np.float32), small.shape[1::-1], interpolation=cv2.INTER_AREA) > 0.02
+        smooth = push_pull(small.astype(np.float32), 1 - hole.astype(np.float32))
+        marched = cv2.inpaint(small, hole.astype(np.uint8), 4, cv2.INPAINT_TELEA).astype(np.float32)
+        depth = cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 3) / (self.iod * scale)
+        share = _smoothstep(depth, 0.15, 0.5)[..., None]
+        filled = cv2.resize(marched * (1 - share) + smooth * share, crop.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        weight = cv2.GaussianBlur(1 - person.astype(np.float32), (0, 0), max(0.8, 0.5 * radius))[..., None]
+        weight *= 1 - person[..., None]
         return np.clip(crop * weight + filled * (1 - weight), 0, 255).astype(np.uint8)
 
     def field(self, target: np.ndarray) -> WarpField:
@@ -213,16 +230,40 @@ class PortraitWarp:
         return cv2.remap(channel, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
 
     def render(self, field: WarpField) -> np.ndarray:
-        """(h, w, 3) uint8: the warped picture over `field.box`, head over background plate."""
-        x0, y0 = field.box[:2]
+        """(h, w, 3) uint8: the warped picture over `field.box`, head over background plate; where nothing moves it is
+        the picture itself."""
+        x0, y0, x1, y1 = field.box
         map_x, map_y = _full_size(field)
-        moved = cv2.remap(self.image, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-        alpha = self.head_alpha
-        if alpha is None:
-            return moved
+        mode = cv2.BORDER_REFLECT_101
+        if self.person is None:
+            return cv2.remap(self.image, map_x, map_y, cv2.INTER_LINEAR, borderMode=mode)
+        moved = cv2.remap(self.layer, map_x, map_y, cv2.INTER_LINEAR, borderMode=mode)
         alpha = cv2.remap(self._framed_alpha, map_x - (x0 - 1), map_y - (y0 - 1), cv2.INTER_LINEAR, None, _EDGE)
-        alpha = (alpha * 255).astype(np.uint8)
-        return blend(self.plate, moved, alpha)
+        layered = blend(self.plate, moved, (alpha * 255).astype(np.uint8))
+        still = self._stillness(field, layered.shape[1::-1])
+        return blend(layered, self.image[y0:y1, x0:x1], still)
+
+    def _stillness(self, field: WarpField, size: tuple[int, int]) -> np.ndarray:
+        """(h, w) uint8: 255 where the field does not move the picture, 0 from a pixel and a half of movement on. Pixels
+        that the moving head may leave or reach count as moving."""
+        k = self.scale
+        height, width = field.map_x.shape
+        xs = (np.arange(width, dtype=np.float32)[None] + 0.5) / k - 0.5 + field.box[0]
+        ys = (np.arange(height, dtype=np.float32)[:, None] + 0.5) / k - 0.5 + field.box[1]
+        shift = np.hypot(field.map_x - xs, field.map_y - ys)
+        reach = 2 * max(1, round(0.08 * self.iod * k)) + 1
+        shift = cv2.blur(cv2.dilate(shift, np.ones((reach, reach), np.uint8)), (reach, reach))
+        still = np.clip(255 * (1.5 - shift / max(1.0, 0.01 * self.iod)), 0, 255).astype(np.uint8)
+        return still if still.shape[::-1] == size else cv2.resize(still, size, interpolation=cv2.INTER_LINEAR)
+
+
+def _fill_small(image: np.ndarray, known: np.ndarray, side: int) -> np.ndarray:
+    """`push_pull` at no more than `side` pixels, brought back to the picture's size; float32."""
+    scale = min(1.0, side / max(image.shape[:2]))
+    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA).astype(np.float32)
+    share = cv2.resize(known, small.shape[1::-1], interpolation=cv2.INTER_AREA)
+    filled = push_pull(small, (share > 0.9).astype(np.float32))
+    return cv2.resize(filled, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def _full_size(field: WarpField) -> tuple[np.ndarray, np.ndarray]:
