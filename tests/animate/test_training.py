@@ -76,19 +76,30 @@ def test_the_loss_counts_the_expression_more_and_is_zero_at_the_truth():
     weights = losses.facial_weights(mask)
     inside, outside = truth.clone(), truth.clone()
     inside[..., 1], outside[..., 6] = 1, 1
-    loss = lambda x: losses.facial_loss(x, truth, weights, gradient_weight=0)  # noqa: E731
+    loss = lambda x: losses.facial_loss(x, truth, weights, 0, 0)  # noqa: E731
     assert loss(truth) == 0
     assert loss(inside) == pytest.approx(float(loss(outside)) * (1 + losses.EXPRESSION_WEIGHT), rel=1e-5)
 
 
-def test_the_gradient_term_punishes_lost_detail():
+@pytest.mark.parametrize("term", ["gradient_weight", "texture_weight"])
+def test_gradient_and_texture_terms_punish_lost_detail_and_not_a_shift_of_light(term):
     x = torch.linspace(0, 20, 32).sin().view(1, 1, 1, 32).expand(1, 3, 32, 32)
     weights = torch.ones(1, 1, 32, 32)
-    flat = losses.facial_loss(torch.zeros_like(x), x, weights, 1.0) - losses.facial_loss(
-        torch.zeros_like(x), x, weights, 0.0
-    )
-    shifted = losses.facial_loss(x + 0.5, x, weights, 1.0) - losses.facial_loss(x + 0.5, x, weights, 0.0)
-    assert flat > 0.05 and abs(float(shifted)) < 1e-6
+    off = {"gradient_weight": 0.0, "texture_weight": 0.0}
+
+    def share(prediction):
+        with_term = losses.facial_loss(prediction, x, weights, **(off | {term: 1.0}))
+        return float(with_term - losses.facial_loss(prediction, x, weights, **off))
+
+    assert share(torch.zeros_like(x)) > 0.05
+    assert share(x + 0.5) == pytest.approx(0, abs=1e-6)
+
+
+def test_the_texture_term_does_not_mind_where_an_edge_lies():
+    x = torch.zeros(1, 3, 16, 16)
+    moved = x.clone()
+    x[..., 3], moved[..., 5] = 1, 1
+    assert torch.allclose(losses.local_texture(x), losses.local_texture(moved), atol=1e-4)
 
 
 @pytest.fixture(scope="module")
