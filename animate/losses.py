@@ -28,8 +28,9 @@ def facial_loss(
     clean: torch.Tensor,
     weights: torch.Tensor,
     gradient_weight: float = GRADIENT_WEIGHT,
+    texture_weight: float = TEXTURE_WEIGHT,
 ) -> torch.Tensor:
-    """Weighted absolute error of pictures and of their gradients, one number.
+    """Weighted absolute error of pictures, of their gradients and of their texture, one number.
 
     Args:
         prediction, clean: (B, C, H, W) in [-1, 1]; weights: (B, 1, H, W) >= 0.
