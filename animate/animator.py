@@ -107,7 +107,7 @@ class PortraitAnimator:
 
         if not portrait.faces:
             raise FaceError(f"No face is found in {portrait.name}: use a picture in which a face is seen clearly.")
-        chosen = select_face(portrait.faces, face)
+        chosen = select_face(portrait.faces, face, portrait.image[..., :3])
         with self._timed("retarget"):
             targets = retarget(chosen.landmarks, motion, mode=mode, strengths=strengths, regions=regions)
         return self.render(portrait, targets, source=chosen.landmarks)

@@ -207,21 +207,21 @@ def _has_solutions() -> bool:
     return (root / "modules/face_landmark/face_landmark_with_attention.tflite").is_file()
 
 
-def select_face(faces: Sequence[Face], selector: int | str | np.ndarray = 0) -> Face:
+def select_face(faces: Sequence[Face], selector: int | str | np.ndarray = 0, image: np.ndarray | None = None) -> Face:
     """Choose one of `faces`.
 
     selector: an index into `faces` (largest first as `detect` returns them; "2" is the same as 2); "largest";
     "left" or "right" (the face nearest to that side of the picture); "left-to-right:N", "right-to-left:N",
     "largest:N", the N-th (from 0) in that order; or a reference picture (H, W, 3) uint8 RGB of the person
-    wanted. A reference is compared by recognition embeddings, so the faces must come from the "insightface"
-    tracker.
+    wanted. A reference is compared by recognition embeddings: those of the "insightface" tracker, or dlib's where
+    extra `bench` is installed and `image`, the picture (H, W, 3) uint8 that the faces were found in, is given.
 
     Raises FaceError when there is no such face, OptionError when the selector is not understood.
     """
     if not faces:
         raise FaceError("There is no face to choose from: use a picture that shows a face clearly.")
     if isinstance(selector, np.ndarray):
-        return _most_alike(faces, selector)
+        return _most_alike(faces, selector, image)
     if isinstance(selector, bool) or not isinstance(selector, int | np.integer | str):
         raise OptionError(f"A face is chosen by index, order or reference picture, not by {type(selector).__name__}.")
     if isinstance(selector, str):
@@ -257,15 +257,22 @@ def _ordered(faces: Sequence[Face], selector: str) -> tuple[list[Face], int]:
     return sorted(faces, key=keys[order]), int(number or 0)
 
 
-def _most_alike(faces: Sequence[Face], reference: np.ndarray) -> Face:
+def _most_alike(faces: Sequence[Face], reference: np.ndarray, image: np.ndarray | None) -> Face:
     """The face whose embedding is nearest (cosine) to the largest face of the reference picture."""
-    if any(face.embedding is None for face in faces):
+    from animate import recognition
+
+    embedded = all(face.embedding is not None for face in faces)
+    if not embedded and (image is None or recognition.missing()):
         raise OptionError(
-            "Choosing a face by a reference picture needs recognition embeddings, which only the face "
-            "tracker 'insightface' gives (pip install 'mien[faces]'): use it, or choose by index or order."
+            "Choosing a face by a reference picture needs recognition embeddings, which dlib (pip install "
+            "'mien[bench]') or the face tracker 'insightface' (pip install 'mien[faces]') gives: install one, or "
+            "choose by index or order."
         )
-    with create_tracker("insightface") as tracker:
+    with create_tracker("insightface" if embedded else "auto") as tracker:
         wanted = tracker.detect(reference)
     if not wanted:
         raise FaceError("The reference picture shows no face: use one in which the person is seen clearly.")
-    return max(faces, key=lambda face: float(face.embedding @ wanted[0].embedding))
+    if embedded:
+        return max(faces, key=lambda face: float(face.embedding @ wanted[0].embedding))
+    target = recognition.descriptor(reference, wanted[0].landmarks)
+    return max(faces, key=lambda face: recognition.cosine(recognition.descriptor(image, face.landmarks), target))

@@ -159,7 +159,7 @@ def read_portrait(path: Path, selector: str, tracker: FaceTracker) -> tuple[Port
     if reference is not None:
         from animate.media import read_image
 
-        chosen = select_face(portrait.faces, read_image(reference)[..., :3])
+        chosen = select_face(portrait.faces, read_image(reference)[..., :3], portrait.image[..., :3])
     else:
         chosen = select_face(portrait.faces, selector)
     return portrait, next(i for i, face in enumerate(portrait.faces) if face is chosen)

@@ -255,6 +255,20 @@ class TestSelect:
         with pytest.raises(FaceError, match="no face"):
             select_face([], 0)
 
+    def test_a_reference_picture_chooses_the_person(self, shared):
+        pytest.importorskip("dlib", reason="dlib (extra bench) is not installed")
+        from animate.media import read_image
+
+        group = read_image(shared / "data/examples/portraits/cognitive-serv__Face_images_detection4.jpg")[..., :3]
+        with create_tracker() as tracker:
+            faces = tracker.detect(group)
+        for face in faces:
+            x0, y0, x1, y1 = face.box.astype(int)
+            margin = (y1 - y0) // 2
+            crop = group[max(0, y0 - margin) : y1 + margin, max(0, x0 - margin) : x1 + margin]
+            darker = np.ascontiguousarray((crop[:, ::-1] * 0.8).astype(np.uint8))
+            assert select_face(faces, darker, group) is face
+
     def test_a_reference_picture_needs_embeddings(self, astronaut):
         with pytest.raises(OptionError, match="insightface"):
             select_face(self.faces, astronaut)

@@ -4,11 +4,11 @@ import cv2
 import numpy as np
 import pytest
 
+from animate.recognition import FIVE_POINTS, descriptor
 from bench.metrics import METRICS, Metric, missing_metrics
 from bench.metrics.base import luminance
 from bench.metrics.detail import gradient_energy
 from bench.metrics.flicker import second_difference
-from bench.metrics.identity import FIVE_POINTS, descriptor
 from bench.metrics.l1 import l1
 from bench.metrics.landmark import landmark_distance
 from bench.metrics.opening import correlation, eye_opening, mouth_opening
@@ -46,9 +46,10 @@ class TestDescriptions:
         ]  # fmt: skip
 
     def test_missing_weights_are_named_and_never_become_a_number(self, monkeypatch, face):
-        from bench.metrics import Reference, create_metrics, identity
+        from animate import recognition
+        from bench.metrics import Reference, create_metrics
 
-        monkeypatch.setattr(identity, "_weights", lambda: None)
+        monkeypatch.setattr(recognition, "_weights", lambda: None)
         assert "face-recognition-models" in missing_metrics()["identity"]
         assert "identity" not in [m.name for m in create_metrics(Reference(*face))]
 
@@ -261,16 +262,15 @@ class TestIdentity:
     def test_our_alignment_is_dlibs_own(self, face):
         """dlib's predictor of five points gives nearly the descriptor that the mesh's five points give."""
         dlib = pytest.importorskip("dlib", reason="identity needs the extra bench")
-        from bench.metrics import identity
 
         picture, mesh = face
-        predictor = dlib.shape_predictor(str(identity._weights().with_name("shape_predictor_5_face_landmarks.dat")))
+        predictor = dlib.shape_predictor(str(recognition._weights().with_name("shape_predictor_5_face_landmarks.dat")))
         found = dlib.get_frontal_face_detector()(picture, 0)[0]
         shape = predictor(picture, found)
         points = np.array([(shape.part(i).x, shape.part(i).y) for i in range(5)])
         assert np.abs(points - mesh[list(FIVE_POINTS), :2]).max() < 12
         theirs = np.array(
-            identity._network().compute_face_descriptor(dlib.get_face_chip(picture, shape, size=150, padding=0.25))
+            recognition._network().compute_face_descriptor(dlib.get_face_chip(picture, shape, size=150, padding=0.25))
         )
         assert np.linalg.norm(theirs - descriptor(picture, mesh)) < 0.25
 
