@@ -22,7 +22,7 @@ import torch
 
 from animate.dataset import CHANNELS, Pack
 from animate.expression import FEATURES, mirror_features
-from animate.losses import facial_loss
+from animate.losses import facial_loss, facial_weights
 from animate.models.expression_tokens import ExpressionTokens
 from animate.models.guider import LandmarkGuider
 from animate.models.unet import LandmarkUNet
@@ -179,7 +179,9 @@ def training_step(networks, windows, features, alphas, config, rng) -> torch.Ten
     noisy = level.sqrt() * clean + (1 - level).sqrt() * noise
     predicted = denoise(networks, parts, features, noisy, timestep.to(clean.device))
     picture, truth = (torch.nn.functional.pixel_shuffle(x.squeeze(2).float(), PATCH) for x in (predicted, clean))
-    return facial_loss(picture, truth, parts["gate"])
+    # The gate is 1 over the opening and a little beyond: that core is the expression mask, the rest the facial mask.
+    weights = parts["gate"] * facial_weights((parts["gate"] > 0.9).float())
+    return facial_loss(picture, truth, weights)
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:

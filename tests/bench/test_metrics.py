@@ -262,6 +262,7 @@ class TestIdentity:
     def test_our_alignment_is_dlibs_own(self, face):
         """dlib's predictor of five points gives nearly the descriptor that the mesh's five points give."""
         dlib = pytest.importorskip("dlib", reason="identity needs the extra bench")
+        from animate import recognition
 
         picture, mesh = face
         predictor = dlib.shape_predictor(str(recognition._weights().with_name("shape_predictor_5_face_landmarks.dat")))
