@@ -25,6 +25,7 @@ RING_WEIGHT_DOWN = (0.85, 0.45, 0.12, 0.0)
 RING_DEPTH = 0.55  # inter-ocular distances backwards per unit of ring factor: the skull falls away from the oval
 WORK_IOD = 96.0  # the field is rasterised at most at this many pixels per inter-ocular distance
 _EDGE = cv2.BORDER_REPLICATE
+LASH_ZONE = 0.45  # share of the way from the upper lid's edge to its crease that lashes fill
 SHIFT = 4  # sub-pixel bits of OpenCV's polygon filler
 
 
@@ -71,7 +72,7 @@ class PortraitWarp:
         self.scale = min(1.0, WORK_IOD / self.iod)
         self.person = person if person is None else self._own(person, others)
         self._rings = self._build_rings()
-        self.source_points = np.concatenate([self.source, self._rings[0]])
+        self.source_points = np.concatenate([self.source, self._rings[0], self._lash_points(self.source)])
 
     def _own(self, person: np.ndarray, others: Sequence[np.ndarray]) -> np.ndarray:
         """The person mask without the pixels that are nearer to another head, in units of the heads' sizes."""
@@ -105,6 +106,16 @@ class PortraitWarp:
             points.append(ring)
             weights.append(up * (1 - fall) + low * fall)
         return np.concatenate(points).astype(np.float32), np.concatenate(weights).astype(np.float32)
+
+    def _lash_points(self, landmarks: np.ndarray) -> np.ndarray:
+        """(18, 3) points between the upper lids' edges and creases. A closing lid stretches, its lashes do not: they
+        keep their breadth, and the skin above them takes the stretch."""
+        edge, crease = list(_LID_EDGE), list(_LID_CREASE)
+        length = np.linalg.norm((landmarks[crease] - landmarks[edge])[:, :2], axis=1)
+        own = np.linalg.norm((self.source[crease] - self.source[edge])[:, :2], axis=1)
+        size = float(inter_ocular(landmarks)) / self.iod
+        share = LASH_ZONE * np.minimum(1.0, own * size / np.maximum(length, 1e-3))
+        return (landmarks[edge] + share[:, None] * (landmarks[crease] - landmarks[edge])).astype(np.float32)
 
     @cached_property
     def box(self) -> tuple[int, int, int, int]:
@@ -183,7 +194,7 @@ class PortraitWarp:
         rotation, shift, scale = fit_similarity(self.source[rigid], target[rigid][None], _RIGID_WEIGHTS)
         moved = (scale[0] * rings @ rotation[0].T + shift[0]).astype(np.float32)
         ring_target = rings + weights[:, None] * (moved - rings)
-        points = np.concatenate([target, ring_target])
+        points = np.concatenate([target, ring_target, self._lash_points(target)])
 
         x0, y0, x1, y1 = self.box
         k = self.scale
@@ -336,8 +347,8 @@ def _strip(first: tuple[int, ...], second: tuple[int, ...]) -> list[tuple[int, i
 
 
 def _build_mesh() -> tuple[np.ndarray, np.ndarray]:
-    """All triangles and their painting layer: 0 rings and openings, 2 face. Openings (mouth, eyes) lie under the
-    face, so that lips and lids always cover them."""
+    """All triangles and their painting layer: 0 rings, 1 openings (mouth, eyes), 2 face, 3 upper lids. Openings lie
+    under the face, so that lips and lids always cover them."""
     count = len(topology.FACE_OVAL)
     loops = [list(topology.FACE_OVAL)] + [
         list(range(478 + r * count, 478 + (r + 1) * count)) for r in range(len(RING_FACTORS))
@@ -352,10 +363,18 @@ def _build_mesh() -> tuple[np.ndarray, np.ndarray]:
         + _strip(topology.RIGHT_EYE_UPPER, topology.RIGHT_EYE_LOWER)
         + _strip(topology.LEFT_EYE_UPPER, topology.LEFT_EYE_LOWER)
     )
-    layers = [0] * len(rings) + [1] * len(openings) + [2] * len(topology.TRIANGLES)
-    mesh = np.concatenate([np.array(rings), np.array(openings), np.asarray(topology.TRIANGLES)])
+    lashes = []
+    first = 478 + count * len(RING_FACTORS)
+    for eye in (0, 1):
+        span = slice(9 * eye, 9 * eye + 9)
+        middle = tuple(range(first + 9 * eye, first + 9 * eye + 9))
+        lashes += _strip(_LID_EDGE[span], middle) + _strip(middle, _LID_CREASE[span])
+    layers = [0] * len(rings) + [1] * len(openings) + [2] * len(topology.TRIANGLES) + [3] * len(lashes)
+    mesh = np.concatenate([np.array(rings), np.array(openings), np.asarray(topology.TRIANGLES), np.array(lashes)])
     return mesh.astype(np.int32), np.array(layers, np.int32)
 
 
+_LID_EDGE = topology.RIGHT_EYE_UPPER + topology.LEFT_EYE_UPPER
+_LID_CREASE = topology.RIGHT_LID_RING[:9] + topology.LEFT_LID_RING[:9]
 _MESH, _LAYER = _build_mesh()
 _RIGID_WEIGHTS = np.asarray(topology.RIGID_WEIGHTS) / np.sum(topology.RIGID_WEIGHTS)
