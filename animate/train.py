@@ -103,7 +103,8 @@ def augment(parts: dict[str, torch.Tensor], rng: torch.Generator) -> dict[str, t
         return (torch.rand(batch, channels, 1, 1, generator=rng) * (high - low) + low).to(device)
 
     gain = uniform(0.65, 1.25) * uniform(0.9, 1.1, 3)
-    gamma, saturation = uniform(0.8, 1.25), uniform(0.5, 1.3)
+    gamma, saturation = uniform(0.8, 1.25), uniform(0.4, 1.3)
+    saturation = saturation * (uniform(0, 1) > 0.15)  # statues and old photos have no colour
     for key in ("base", "target", "reference"):
         picture = (parts[key] * 0.5 + 0.5).clamp(0, 1) ** gamma * gain
         grey = picture.mean(1, keepdim=True)

@@ -141,7 +141,7 @@ class PortraitWarp:
         then may mirrored pixels be drawn where a moving head shows what the picture cut off."""
         x0, y0, x1, y1 = self.box
         framed = np.pad(self.head_alpha, 1)
-        person = np.pad((self.person[y0:y1, x0:x1] > 0.5).astype(np.float32), 1, mode="edge")
+        person = np.pad((self.person[y0:y1, x0:x1] > 0.9).astype(np.float32), 1, mode="edge")
         for edge in (np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]):
             framed[edge] = cv2.blur(person[edge].reshape(-1, 1), (1, 9)).ravel()
         return framed
