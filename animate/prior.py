@@ -16,9 +16,11 @@ import cv2
 import numpy as np
 
 from animate import topology
+from animate.inpaint import push_pull
+from animate.layers import smoothstep
 from animate.mouth_table import TEXTURE_SIZE, MouthShape, MouthTable, mouth_opening, skin_colour
 from animate.pose import inter_ocular
-from animate.warp import PortraitWarp, push_pull
+from animate.warp import PortraitWarp
 
 OWN_INTERIOR = (
     0.45,
@@ -73,7 +75,7 @@ class InteriorPrior:
 
     def _fill_mouth(self, frame: np.ndarray, target: np.ndarray, offset: tuple[int, int]) -> None:
         opening = mouth_opening(target)
-        weight = _ramp(opening, 0.012, 0.035) * (1 - _ramp(self.opening / max(opening, 1e-6), *OWN_INTERIOR))
+        weight = smoothstep(opening, 0.012, 0.035) * (1 - smoothstep(self.opening / max(opening, 1e-6), *OWN_INTERIOR))
         if weight <= 0:
             return
         contour = _contour(target, topology.INNER_LIPS_UPPER, topology.INNER_LIPS_LOWER)
@@ -131,7 +133,7 @@ class InteriorPrior:
 
     def _fill_eye(self, frame, target, offset, eye, corners, upper, lower, iris_index) -> None:
         opening = eye_opening(target, corners, upper, lower)
-        weight = _ramp(opening, *EYE_CLOSED)
+        weight = smoothstep(opening, *EYE_CLOSED)
         if weight <= 0:
             return
         contour = _contour(target, upper, lower)
@@ -222,8 +224,3 @@ def _composite(frame: np.ndarray, x0: int, y0: int, fill: np.ndarray, alpha: np.
     view = frame[y0 : y0 + height, x0 : x0 + width]
     a = alpha[..., None]
     view[:] = np.clip(view * (1 - a) + fill * a + 0.5, 0, 255).astype(np.uint8)
-
-
-def _ramp(value: float, low: float, high: float) -> float:
-    t = float(np.clip((value - low) / (high - low), 0, 1))
-    return t * t * (3 - 2 * t)

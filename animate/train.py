@@ -13,126 +13,24 @@ from __future__ import annotations
 import json
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 
-from animate.dataset import CHANNELS, Pack
-from animate.expression import FEATURES, mirror_features
-from animate.losses import facial_loss, facial_weights
-from animate.models.expression_tokens import ExpressionTokens
-from animate.models.guider import LandmarkGuider
-from animate.models.unet import LandmarkUNet
-from animate.pipelines.residual import predict_clean, residual_condition
-
-PATCH = 4
-LATENT = 3 * PATCH**2
-DEFAULT_STEPS = 2
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """What a run needs to be repeated; stored in each checkpoint.
-
-    `mouths`, `eyes`: windows of each kind in a batch (both eyes count as one `eyes` window pair).
-    """
-
-    steps: int = 20000
-    mouths: int = 12
-    eyes: int = 10
-    learning_rate: float = 4e-4
-    warmup: int = 200
-    decay: float = 0.3
-    weight_decay: float = 0.01
-    ema: float = 0.999
-    pure_noise: float = 0.5
-    seed: int = 0
-    channels: tuple[int, ...] = (48, 96, 144)
-    layers: int = 1
-
-
-def build_networks(config: TrainConfig) -> torch.nn.ModuleDict:
-    """`mini`'s learned components, freshly initialised; the residual is zero at first."""
-    levels = len(config.channels)
-    plain = ("DownBlock3D",) * (levels - 1)
-    unet = LandmarkUNet(
-        in_channels=LATENT,
-        out_channels=LATENT,
-        condition_channels=2 * LATENT + PATCH**2,
-        down_block_types=(*plain, "CrossAttnDownBlock3D"),
-        up_block_types=("CrossAttnUpBlock3D", *(("UpBlock3D",) * (levels - 1))),
-        block_out_channels=config.channels,
-        layers_per_block=config.layers,
-        num_attention_heads=4,
-        cross_attention_dim=128,
-        image_embedding_dim=None,
-        norm_num_groups=16,
-        use_motion_module=False,
-        zero_init_output=True,
-    )
-    guider = LandmarkGuider(config.channels[0], 3, block_out_channels=(32, 64), strides=(1,), patch_size=PATCH)
-    tokens = ExpressionTokens(feature_dim=2 * FEATURES, num_tokens=4, token_dim=128, hidden_dim=128)
-    return torch.nn.ModuleDict({"unet": unet, "guider": guider, "expression_tokens": tokens})
-
-
-def alphas_cumprod() -> torch.Tensor:
-    """(1000,) of the shipped scheduler: scaled-linear betas with zero terminal SNR."""
-    from animate.pipelines.scheduler import mini_scheduler
-
-    return mini_scheduler().alphas_cumprod
-
-
-def split(windows: torch.Tensor) -> dict[str, torch.Tensor]:
-    """(B, S, S, 13) uint8 of a pack to named float (B, C, S, S): pictures in [-1, 1], gate and map in [0, 1]."""
-    parts = torch.split(windows.permute(0, 3, 1, 2).float() / 255, list(CHANNELS.values()), dim=1)
-    named = dict(zip(CHANNELS, parts, strict=True))
-    for key in ("base", "target", "reference"):
-        named[key] = named[key] * 2 - 1
-    return named
-
-
-def augment(parts: dict[str, torch.Tensor], rng: torch.Generator) -> dict[str, torch.Tensor]:
-    """The same light for base, target and reference: exposure, white balance, gamma, saturation."""
-    batch = parts["base"].shape[0]
-    device = parts["base"].device
-
-    def uniform(low: float, high: float, channels: int = 1) -> torch.Tensor:
-        return (torch.rand(batch, channels, 1, 1, generator=rng) * (high - low) + low).to(device)
-
-    gain = uniform(0.65, 1.25) * uniform(0.9, 1.1, 3)
-    gamma, saturation = uniform(0.8, 1.25), uniform(0.4, 1.3)
-    saturation = saturation * (uniform(0, 1) > 0.15)  # statues and old photos have no colour
-    for key in ("base", "target", "reference"):
-        picture = (parts[key] * 0.5 + 0.5).clamp(0, 1) ** gamma * gain
-        grey = picture.mean(1, keepdim=True)
-        parts[key] = (grey + (picture - grey) * saturation).clamp(0, 1) * 2 - 1
-    return parts
-
-
-def denoise(networks, parts, features, noisy, timestep):
-    """Predicted clean latents (B, 48, 1, h, w) for named window tensors; also the latents it should give."""
-    base, gate, reference = (
-        torch.nn.functional.pixel_unshuffle(parts[k], PATCH).unsqueeze(2) for k in ("base", "gate", "reference")
-    )
-    tokens = networks["expression_tokens"](features.unsqueeze(1)).flatten(0, 1)
-    landmark_features = networks["guider"](parts["map"].unsqueeze(2))
-    output = networks["unet"](
-        noisy,
-        timestep,
-        encoder_hidden_states=tokens,
-        landmark_features=landmark_features,
-        condition=residual_condition(base, gate, reference),
-    ).sample
-    return predict_clean(output, base, gate)
-
-
-def clean_latents(parts: dict[str, torch.Tensor]) -> torch.Tensor:
-    """What is to be learned: the target inside the gate, the base outside."""
-    picture = parts["base"] + parts["gate"] * (parts["target"] - parts["base"])
-    return torch.nn.functional.pixel_unshuffle(picture, PATCH).unsqueeze(2)
+from animate.dataset import Pack
+from animate.expression import mirror_features
+from animate.recipe import (
+    DEFAULT_STEPS,
+    PATCH,
+    TrainConfig,
+    alphas_cumprod,
+    build_networks,
+    learning_rate,
+    training_step,
+)
+from animate.validation import validate
 
 
 class Batches:
@@ -166,76 +64,6 @@ def _person_weights(subjects: np.ndarray) -> np.ndarray:
     _, inverse, counts = np.unique(subjects, return_inverse=True, return_counts=True)
     weights = counts[inverse] ** -0.5
     return weights / weights.sum()
-
-
-def training_step(networks, windows, features, alphas, config, rng) -> torch.Tensor:
-    """Loss of one batch of windows of one size."""
-    parts = augment(split(windows), rng)
-    batch = len(windows)
-    clean = clean_latents(parts)
-    timestep = torch.randint(0, 1000, (batch,), generator=rng)
-    timestep[torch.rand(batch, generator=rng) < config.pure_noise] = 999
-    noise = torch.randn(clean.shape, generator=rng).to(clean.device)
-    level = alphas[timestep].view(-1, 1, 1, 1, 1).to(clean.device)
-    noisy = level.sqrt() * clean + (1 - level).sqrt() * noise
-    predicted = denoise(networks, parts, features, noisy, timestep.to(clean.device))
-    picture, truth = (torch.nn.functional.pixel_shuffle(x.squeeze(2).float(), PATCH) for x in (predicted, clean))
-    # The gate is 1 over the opening and a little beyond: that core is the expression mask, the rest the facial mask.
-    weights = parts["gate"] * facial_weights((parts["gate"] > 0.9).float())
-    return facial_loss(picture, truth, weights)
-
-
-def learning_rate(step: int, config: TrainConfig) -> float:
-    if step < config.warmup:
-        return config.learning_rate * (step + 1) / config.warmup
-    left = (config.steps - step) / max(1, config.decay * config.steps)
-    return config.learning_rate * min(1.0, max(left, 0.0) + 1e-3)
-
-
-@torch.no_grad()
-def validate(networks, pack: Pack, alphas, count: int = 192, steps: int = 1, strip: Path | None = None) -> dict:
-    """Error inside the gate on a fixed choice of windows: {"mouth", "eyes"} of the network and of its base."""
-    rows = np.linspace(0, len(pack) - 1, min(count, len(pack))).astype(int)
-    figures, sheets = {}, []
-    for name in ("mouth", "right_eye"):
-        windows = torch.from_numpy(np.array(pack.windows[name][rows]))
-        features = torch.from_numpy(np.array(pack.features[rows]))
-        outputs = []
-        for start in range(0, len(rows), 32):
-            parts = split(windows[start : start + 32])
-            shape = (1, LATENT, 1, parts["base"].shape[2] // PATCH, parts["base"].shape[3] // PATCH)
-            noise = torch.randn(shape, generator=torch.Generator().manual_seed(0)).expand(
-                len(parts["base"]), *shape[1:]
-            )
-            sample = noise
-            for i in range(steps):
-                t = round(999 * (1 - i / steps))
-                clean = denoise(networks, parts, features[start : start + 32], sample, torch.full((len(sample),), t))
-                clean = clean.float()
-                following = round(999 * (1 - (i + 1) / steps))
-                if i + 1 < steps:
-                    a, b = alphas[t], alphas[following]
-                    eps = (sample - a.sqrt() * clean) / (1 - a).sqrt()
-                    sample = b.sqrt() * clean + (1 - b).sqrt() * eps
-            outputs.append(torch.nn.functional.pixel_shuffle(clean.squeeze(2), PATCH))
-        parts = split(windows)
-        output, gate = torch.cat(outputs), parts["gate"]
-        weight = gate.sum() * 3
-
-        def error(picture, gate=gate, weight=weight, parts=parts):
-            return float((gate * (picture - parts["target"]).abs()).sum() / weight / 2)
-
-        figures[name], figures[name + "_base"] = error(output), error(parts["base"])
-        if strip is not None:
-            chosen = torch.arange(0, len(rows), max(1, len(rows) // 14))[:14]
-            grid = [torch.cat(list(x[chosen]), dim=2) for x in (parts["base"], output, parts["target"])]
-            sheet = ((torch.cat(grid, dim=1) * 0.5 + 0.5).clamp(0, 1) * 255).byte().permute(1, 2, 0).numpy()
-            sheets.append(sheet)
-    if strip is not None:
-        width = max(s.shape[1] for s in sheets)
-        sheets = [np.pad(s, ((0, 0), (0, width - s.shape[1]), (0, 0))) for s in sheets]
-        cv2.imwrite(str(strip), np.vstack(sheets)[..., ::-1])
-    return figures
 
 
 def save(path: Path, networks, ema, optimizer, step: int, config: TrainConfig, rng, batches) -> None:

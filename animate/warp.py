@@ -17,6 +17,7 @@ import numpy as np
 
 from animate import topology
 from animate.compositing import blend
+from animate.layers import HeadLayer, own_pixels, smoothstep
 from animate.pose import fit_similarity, inter_ocular
 
 RING_FACTORS = (1.22, 1.6, 2.15, 3.0)
@@ -70,23 +71,11 @@ class PortraitWarp:
         self.source = np.asarray(landmarks, np.float32)
         self.iod = float(inter_ocular(self.source))
         self.scale = min(1.0, WORK_IOD / self.iod)
-        self.person = person if person is None else self._own(person, others)
         self._rings = self._build_rings()
         self.source_points = np.concatenate([self.source, self._rings[0], self._lash_points(self.source)])
-
-    def _own(self, person: np.ndarray, others: Sequence[np.ndarray]) -> np.ndarray:
-        """The person mask without the pixels that are nearer to another head, in units of the heads' sizes."""
-        if not len(others):
-            return person
-        ys, xs = np.mgrid[0 : person.shape[0], 0 : person.shape[1]].astype(np.float32)
-
-        def distance(points: np.ndarray) -> np.ndarray:
-            size = float(inter_ocular(points))
-            x, y = points[list(topology.FACE_OVAL), :2].mean(0)
-            return np.hypot(xs - x, ys - y) / size
-
-        nearest = np.min([distance(np.asarray(points)) for points in others], axis=0)
-        return person * (distance(self.source) < nearest)
+        self.head = None
+        if person is not None:
+            self.head = HeadLayer(image, own_pixels(person, self.source, others), self.box, self.iod)
 
     def _build_rings(self) -> tuple[np.ndarray, np.ndarray]:
         oval = self.source[list(topology.FACE_OVAL)]
@@ -102,7 +91,7 @@ class PortraitWarp:
             ring[:, 2] = oval[:, 2] + RING_DEPTH * self.iod * (factor - 1)
             direction = (oval - centre)[:, :2]
             direction /= np.linalg.norm(direction, axis=1, keepdims=True)
-            fall = _smoothstep(direction @ down, 0.15, 0.75)
+            fall = smoothstep(direction @ down, 0.15, 0.75)
             points.append(ring)
             weights.append(up * (1 - fall) + low * fall)
         return np.concatenate(points).astype(np.float32), np.concatenate(weights).astype(np.float32)
@@ -126,64 +115,6 @@ class PortraitWarp:
         x0, y0 = max(0, int(low[0])), max(0, int(low[1]))
         x1, y1 = min(width, int(high[0]) + 1), min(height, int(high[1]) + 1)
         return x0, y0, max(x1, x0 + 1), max(y1, y0 + 1)
-
-    @cached_property
-    def head_alpha(self) -> np.ndarray | None:
-        """(h, w) float32 over `box`: how much of each pixel belongs to the head layer."""
-        if self.person is None:
-            return None
-        x0, y0, x1, y1 = self.box
-        return _smoothstep(self.person[y0:y1, x0:x1], 0.06, 0.4).astype(np.float32)
-
-    @cached_property
-    def _framed_alpha(self) -> np.ndarray:
-        """`head_alpha` with a frame of one pixel that says whether the person goes on beyond the picture's edge: only
-        then may mirrored pixels be drawn where a moving head shows what the picture cut off."""
-        x0, y0, x1, y1 = self.box
-        framed = np.pad(self.head_alpha, 1)
-        person = np.pad((self.person[y0:y1, x0:x1] > 0.9).astype(np.float32), 1, mode="edge")
-        for edge in (np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]):
-            framed[edge] = cv2.blur(person[edge].reshape(-1, 1), (1, 9)).ravel()
-        return framed
-
-    @cached_property
-    def layer(self) -> np.ndarray:
-        """(H, W, 3) uint8: the picture whose soft edge of the head has the head's own colours, so that a moving head
-        does not carry a rim of the old background along."""
-        if self.person is None:
-            return self.image
-        x0, y0, x1, y1 = self.box
-        out = self.image.copy()
-        own = (self.person[y0:y1, x0:x1] > 0.45).astype(np.float32)
-        if 0.01 < own.mean() < 1:
-            filled = _fill_small(out[y0:y1, x0:x1], own, 512)
-            keep = _smoothstep(self.person[y0:y1, x0:x1], 0.2, 0.5)[..., None]
-            out[y0:y1, x0:x1] = np.rint(out[y0:y1, x0:x1] * keep + filled * (1 - keep)).astype(np.uint8)
-        return out
-
-    @cached_property
-    def plate(self) -> np.ndarray | None:
-        """(h, w, 3) uint8 over `box`: the background with the person filled from its surroundings."""
-        if self.person is None:
-            return None
-        x0, y0, x1, y1 = self.box
-        crop = self.image[y0:y1, x0:x1]
-        radius = max(1, round(0.03 * self.iod))
-        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-        person = cv2.dilate((self.person[y0:y1, x0:x1] > 0.1).astype(np.uint8), kernel)
-        if person.mean() > 0.995:
-            return crop
-        scale = min(1.0, 320 / max(crop.shape[:2]))
-        small = cv2.resize(crop, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        hole = cv2.resize(person.astype(np.float32), small.shape[1::-1], interpolation=cv2.INTER_AREA) > 0.02
-        smooth = push_pull(small.astype(np.float32), 1 - hole.astype(np.float32))
-        marched = cv2.inpaint(small, hole.astype(np.uint8), 4, cv2.INPAINT_TELEA).astype(np.float32)
-        depth = cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 3) / (self.iod * scale)
-        share = _smoothstep(depth, 0.15, 0.5)[..., None]
-        filled = cv2.resize(marched * (1 - share) + smooth * share, crop.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-        weight = cv2.GaussianBlur(1 - person.astype(np.float32), (0, 0), max(0.8, 0.5 * radius))[..., None]
-        weight *= 1 - person[..., None]
-        return np.clip(crop * weight + filled * (1 - weight), 0, 255).astype(np.uint8)
 
     def field(self, target: np.ndarray) -> WarpField:
         """The backward map for target landmarks (478, 3) px. Triangles are painted far to near, so that a face that
@@ -246,11 +177,11 @@ class PortraitWarp:
         x0, y0, x1, y1 = field.box
         map_x, map_y = _full_size(field)
         mode = cv2.BORDER_REFLECT_101
-        if self.person is None:
+        if self.head is None:
             return cv2.remap(self.image, map_x, map_y, cv2.INTER_LINEAR, borderMode=mode)
-        moved = cv2.remap(self.layer, map_x, map_y, cv2.INTER_LINEAR, borderMode=mode)
-        alpha = cv2.remap(self._framed_alpha, map_x - (x0 - 1), map_y - (y0 - 1), cv2.INTER_LINEAR, None, _EDGE)
-        layered = blend(self.plate, moved, (alpha * 255).astype(np.uint8))
+        moved = cv2.remap(self.head.picture, map_x, map_y, cv2.INTER_LINEAR, borderMode=mode)
+        alpha = cv2.remap(self.head.framed_alpha, map_x - (x0 - 1), map_y - (y0 - 1), cv2.INTER_LINEAR, None, _EDGE)
+        layered = blend(self.head.plate, moved, (alpha * 255).astype(np.uint8))
         still = self._stillness(field, layered.shape[1::-1])
         return blend(layered, self.image[y0:y1, x0:x1], still)
 
@@ -268,47 +199,12 @@ class PortraitWarp:
         return still if still.shape[::-1] == size else cv2.resize(still, size, interpolation=cv2.INTER_LINEAR)
 
 
-def _fill_small(image: np.ndarray, known: np.ndarray, side: int) -> np.ndarray:
-    """`push_pull` at no more than `side` pixels, brought back to the picture's size; float32."""
-    scale = min(1.0, side / max(image.shape[:2]))
-    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA).astype(np.float32)
-    share = cv2.resize(known, small.shape[1::-1], interpolation=cv2.INTER_AREA)
-    filled = push_pull(small, (share > 0.9).astype(np.float32))
-    return cv2.resize(filled, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-
-
 def _full_size(field: WarpField) -> tuple[np.ndarray, np.ndarray]:
     x0, y0, x1, y1 = field.box
     size = (x1 - x0, y1 - y0)
     if field.map_x.shape[::-1] == size:
         return field.map_x, field.map_y
     return tuple(cv2.resize(m, size, interpolation=cv2.INTER_LINEAR) for m in (field.map_x, field.map_y))
-
-
-def push_pull(image: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Fills unknown pixels smoothly from known ones over a pyramid (Gortler et al. 1996, "The Lumigraph", sec. 3.4).
-
-    Args:
-        image: (h, w, C) float32; known: (h, w) float32 in [0, 1].
-    Returns:
-        (h, w, C) float32, equal to `image` where known is 1.
-    """
-    if min(image.shape[:2]) <= 2 or known.min() >= 1:
-        total = max(float(known.sum()), 1e-6)
-        mean = (image * known[..., None]).sum((0, 1)) / total
-        return image * known[..., None] + mean * (1 - known[..., None])
-    size = ((image.shape[1] + 1) // 2, (image.shape[0] + 1) // 2)
-    weight = cv2.resize(known, size, interpolation=cv2.INTER_AREA)
-    colour = cv2.resize(image * known[..., None], size, interpolation=cv2.INTER_AREA)
-    colour = colour.reshape(*weight.shape, -1)
-    coarse = push_pull(colour / np.maximum(weight, 1e-6)[..., None], np.minimum(weight * 4, 1))
-    up = cv2.resize(coarse, image.shape[1::-1], interpolation=cv2.INTER_LINEAR).reshape(image.shape)
-    return image * known[..., None] + up * (1 - known[..., None])
-
-
-def _smoothstep(value: np.ndarray, low: float, high: float) -> np.ndarray:
-    t = np.clip((value - low) / (high - low), 0, 1)
-    return t * t * (3 - 2 * t)
 
 
 def _signed_area(corners: np.ndarray) -> np.ndarray:

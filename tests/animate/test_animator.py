@@ -20,7 +20,7 @@ def tiny(tmp_path_factory):
     from animate.models.codec import SpaceToDepthCodec
     from animate.pipelines.landmark import LandmarkAnimationPipeline
     from animate.pipelines.scheduler import mini_scheduler
-    from animate.train import TrainConfig, build_networks
+    from animate.recipe import TrainConfig, build_networks
 
     torch.manual_seed(0)
     networks = build_networks(TrainConfig(channels=(16, 16, 16)))

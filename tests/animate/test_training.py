@@ -104,7 +104,7 @@ def test_the_texture_term_does_not_mind_where_an_edge_lies():
 
 @pytest.fixture(scope="module")
 def config():
-    from animate.train import TrainConfig
+    from animate.recipe import TrainConfig
 
     return TrainConfig(steps=4, mouths=1, eyes=1, channels=(16, 16, 16), warmup=1)
 
@@ -129,7 +129,8 @@ def test_training_resumed_is_training_uninterrupted(pack, tmp_path, config):
 
 
 def test_validation_writes_a_strip_and_an_untrained_network_gives_its_base(pack, tmp_path, config):
-    from animate.train import alphas_cumprod, build_networks, validate
+    from animate.recipe import alphas_cumprod, build_networks
+    from animate.validation import validate
 
     torch.manual_seed(0)
     figures = validate(build_networks(config), Pack(pack), alphas_cumprod(), count=4, strip=tmp_path / "strip.png")

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from animate import topology
+from animate.inpaint import push_pull
 from animate.pose import inter_ocular
-from animate.warp import PortraitWarp, push_pull
+from animate.warp import PortraitWarp
 
 
 @pytest.fixture(scope="module")
