@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,7 @@ class RegionPainter:
     def __init__(self, pipeline, steps: int | None = None, seed: int = 0):
         self.pipeline, self.steps, self.seed = pipeline, steps, seed
         pipeline.set_progress_bar_config(disable=True)
+        self._threads = threading.local()
 
     @classmethod
     def from_pretrained(
@@ -48,6 +51,14 @@ class RegionPainter:
             raise WeightsError(f"The model in {folder} cannot be loaded ({error}); fetch or export it anew.") from error
         pipeline.to(device)
         return cls(pipeline, steps, seed)
+
+    @property
+    def own_pipeline(self):
+        """The pipeline with a scheduler of the calling thread's own: schedulers count their steps."""
+        if not hasattr(self._threads, "pipeline"):
+            self._threads.pipeline = copy.copy(self.pipeline)
+            self._threads.pipeline.scheduler = copy.deepcopy(self.pipeline.scheduler)
+        return self._threads.pipeline
 
     def start(self, warp: PortraitWarp) -> Painting:
         """What one portrait needs is made once."""
@@ -88,7 +99,7 @@ class Painting:
             maps = [region_map(t, m, r) for (_, t, _, r), m in zip(jobs, matrices, strict=True)]
             vectors = [mirror_features(f) if r.mirrored else f for _, _, f, r in jobs]
             base = torch.stack(bases).unsqueeze(2)
-            painted = self.painter.pipeline(
+            painted = self.painter.own_pipeline(
                 reference_image=torch.stack([self.references[r.name] for *_, r in jobs]),
                 landmark_map=torch.from_numpy(np.stack(maps)).permute(0, 3, 1, 2).unsqueeze(2).float() / 255,
                 base=base,

@@ -72,6 +72,26 @@ def test_frames_are_made_when_they_are_asked_for(portrait, talk):
     assert animator.timings["warp"] > 0
 
 
+def test_the_number_of_threads_does_not_change_the_frames(tiny, portrait, talk, monkeypatch):
+    from animate import animator
+
+    made = []
+    for workers in (1, 3):
+        monkeypatch.setattr(animator, "WORKERS", workers)
+        made.append(frames(PortraitAnimator.from_pretrained(tiny), portrait, talk, 14))
+    assert all(np.array_equal(a, b) for a, b in zip(*made, strict=True))
+
+
+def test_an_abandoned_run_leaves_no_threads(portrait, talk):
+    import threading
+
+    before = threading.active_count()
+    iterator = PortraitAnimator.from_pretrained(method="warp").animate(portrait, talk)
+    next(iterator)
+    iterator.close()
+    assert threading.active_count() <= before
+
+
 def test_still_gives_the_portrait(portrait, talk):
     made = frames(PortraitAnimator.from_pretrained(method="still"), portrait, talk, 2)
     assert all(np.array_equal(f, portrait.image) for f in made)
