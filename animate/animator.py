@@ -35,6 +35,7 @@ from weights.errors import WeightsError
 METHODS = ("mini", "prior", "warp", "still")
 EMBEDDED = Path(__file__).resolve().parents[1] / "weights" / "embedded"
 CHUNK = 4  # frames that go through the network together
+CHUNK_PIXELS = 8_000_000  # fewer of them where the portrait is so large that the frames themselves need the memory
 WORKERS = max(1, min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
 
 
@@ -139,7 +140,8 @@ class PortraitAnimator:
             painting = self.painter.start(warp) if self.painter is not None else None
             warp.render(warp.field(source))  # makes what the worker threads share
         queue = iter(targets)
-        chunks = iter(lambda: list(islice(queue, CHUNK)), [])
+        count = max(1, min(CHUNK, CHUNK_PIXELS // (image.shape[0] * image.shape[1])))
+        chunks = iter(lambda: list(islice(queue, count)), [])
         for frames in self._side_by_side(lambda chunk: self._draw(image, chunk, warp, prior, painting), chunks):
             yield from frames
 
