@@ -15,10 +15,10 @@ import sys
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,7 @@ from animate.errors import FaceError, OptionError
 from animate.motion import Motion
 from animate.portrait import Portrait
 from animate.prior import InteriorPrior
-from animate.retarget import retarget
+from animate.retarget import Retargeter
 from animate.segmentation import PersonSegmenter
 from animate.warp import PortraitWarp
 from weights.errors import WeightsError
@@ -117,20 +117,21 @@ class PortraitAnimator:
         chosen = select_face(portrait.faces, face, portrait.image[..., :3])
         self.timings.clear()
         with self._timed("retarget"):
-            targets = retarget(chosen.landmarks, motion, mode=mode, strengths=strengths, regions=regions)
-        return self.render(portrait, targets, source=chosen.landmarks)
+            targets = Retargeter(chosen.landmarks, motion, mode, strengths, regions)
+        parts = (targets(slice(first, first + 32)) for first in range(0, len(motion), 32))
+        return self.render(portrait, chain.from_iterable(parts), source=chosen.landmarks)
 
     def render(
-        self, portrait: Portrait, landmarks: np.ndarray, source: np.ndarray | None = None
+        self, portrait: Portrait, landmarks: Iterable[np.ndarray], source: np.ndarray | None = None
     ) -> Iterator[np.ndarray]:
-        """Frames for target landmarks (T, 478, 3) px; `source`: the portrait's own, those of face 0 when None."""
+        """Frames for target landmarks, (478, 3) px each; `source`: the portrait's own, those of face 0 when None."""
         if self.method == "still":
             return (portrait.image.copy() for _ in landmarks)
         if source is None:
             source = portrait.faces[0].landmarks
-        return self._render(portrait, np.asarray(landmarks, np.float32), source)
+        return self._render(portrait, landmarks, source)
 
-    def _render(self, portrait: Portrait, targets: np.ndarray, source: np.ndarray) -> Iterator[np.ndarray]:
+    def _render(self, portrait: Portrait, targets: Iterable[np.ndarray], source: np.ndarray) -> Iterator[np.ndarray]:
         image = portrait.image
         colour = np.ascontiguousarray(image[..., :3])
         with self._timed("prepare"):

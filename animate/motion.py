@@ -132,7 +132,7 @@ class Motion:
     @classmethod
     def from_track(cls, track: FaceTrack, source: str = "", licence: str = "") -> Motion:
         """The motion of a tracked face; the neutral frame is found automatically (`neutral_frame`)."""
-        poses, shapes = pose.decompose(track.landmarks)
+        poses, shapes = pose.decompose_long(track.landmarks)
         valid = np.asarray(track.valid, bool)
         index, chosen = neutral_frame(shapes, poses.rotation, valid, float(track.fps))
         neutral = shapes[chosen].mean(axis=0)

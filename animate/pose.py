@@ -136,6 +136,19 @@ def decompose(landmarks: np.ndarray) -> tuple[Pose, np.ndarray]:
     return Pose(rotation_vectors(rotation), translation, scale), shape
 
 
+def decompose_long(landmarks: np.ndarray, chunk: int = 256) -> tuple[Pose, np.ndarray]:
+    """`decompose` of a long clip (T, 478, 3), a few frames at a time and the shapes in float32: the working memory
+    does not grow with the clip."""
+    shapes = np.empty(landmarks.shape, np.float32)
+    poses = []
+    for first in range(0, max(1, len(landmarks)), chunk):
+        part, shape = decompose(landmarks[first : first + chunk])
+        shapes[first : first + chunk] = shape
+        poses.append(part)
+    joined = (np.concatenate([getattr(p, name) for p in poses]) for name in ("rotation", "translation", "scale"))
+    return Pose(*joined), shapes
+
+
 def compose(shape: np.ndarray, pose: Pose) -> np.ndarray:
     """Landmarks (T, 478, 3) px = scale * R @ shape + translation, of shape (T or 1, 478, 3)."""
     matrices = rotation_matrices(pose.rotation)

@@ -43,6 +43,7 @@ REGION_GROUPS: dict[str, frozenset[str]] = {
     "eyes": frozenset({"eyes", "brows", "gaze"}),
 }
 MODES = ("relative", "absolute")
+CHUNK = 256  # frames that are worked on together
 FACE_REGIONS = ("eyes", "brows", "lips", "jaw")
 
 #: Proportions outside this range are a mis-tracked or a stylised face; the offsets stay believable inside it.
@@ -84,27 +85,51 @@ def retarget(
     regions: what moves at all, names of `STRENGTHS` or `REGION_GROUPS`; None is everything.
     Raises OptionError for an unknown mode, region or strength, FaceError for unusable landmarks.
     """
-    if mode not in MODES:
-        raise OptionError(f"Unknown mode '{mode}': choose from {', '.join(MODES)}.")
-    levels = resolve_strengths(strengths, regions, len(motion))
-    portrait_pose, portrait = pose.decompose(portrait_landmarks)
-    size = float(pose.inter_ocular(portrait[0]))
-    portrait, portrait_scale = portrait[0] / size, float(portrait_pose.scale[0]) * size
+    whole = Retargeter(portrait_landmarks, motion, mode, strengths, regions)
+    parts = [whole(slice(first, first + CHUNK)) for first in range(0, len(motion), CHUNK)]
+    return np.concatenate(parts) if parts else np.zeros((0, mesh.POINTS, 3), np.float32)
 
-    reference, shapes, scale = _reference(portrait_landmarks, portrait, motion, mode)
-    offsets = shapes - reference.shape  # (T, 478, 3)
-    scaled = scale_offsets(offsets, levels)
-    driver = reference.shape + scaled
-    eased = ease_jaw(scaled, jaw_part(scaled), driver, portrait, reference.shape)
-    eased = ease_width(eased, region_weights()["lips"], driver, portrait, reference.shape)
-    target = portrait + proportions(portrait, reference.shape) * eased
-    target = close_lips(target, driver, portrait, reference.shape)
-    target = close_eyes(target, driver, portrait, reference.shape)
-    turn = (motion.gaze - reference.gaze) * levels["gaze"][:, None, None]
-    _set_irises(target, portrait, turn, driver, reference.shape, keep_radius=mode == "relative")
 
-    head = _head_pose(portrait_pose, portrait_scale, motion, reference, scale, levels, mode)
-    return pose.compose(target, head).astype(np.float32)
+class Retargeter:
+    """`retarget` for a few frames at a time, so that a long motion needs no more memory than a short one.
+
+    Arguments and errors are those of `retarget`; errors are raised at once.
+    """
+
+    def __init__(
+        self,
+        portrait_landmarks: np.ndarray,
+        motion: Motion,
+        mode: str = "relative",
+        strengths: Mapping[str, float | np.ndarray] | None = None,
+        regions: Iterable[str] | None = None,
+    ):
+        if mode not in MODES:
+            raise OptionError(f"Unknown mode '{mode}': choose from {', '.join(MODES)}.")
+        self.motion, self.mode = motion, mode
+        self.levels = resolve_strengths(strengths, regions, len(motion))
+        self.pose, portrait = pose.decompose(portrait_landmarks)
+        size = float(pose.inter_ocular(portrait[0]))
+        self.portrait, self.scale = portrait[0] / size, float(self.pose.scale[0]) * size
+        self.reference, self.unit = _reference(portrait_landmarks, self.portrait, motion, mode)
+
+    def __call__(self, frames: slice) -> np.ndarray:
+        """The target landmarks (n, 478, 3) float32 px of the motion's frames in a slice."""
+        motion, reference, portrait = self.motion.take(frames), self.reference, self.portrait
+        levels = {name: level[frames] for name, level in self.levels.items()}
+        offsets = motion.shapes / self.unit - reference.shape  # (n, 478, 3)
+        scaled = scale_offsets(offsets, levels)
+        driver = reference.shape + scaled
+        eased = ease_jaw(scaled, jaw_part(scaled), driver, portrait, reference.shape)
+        eased = ease_width(eased, region_weights()["lips"], driver, portrait, reference.shape)
+        target = portrait + proportions(portrait, reference.shape) * eased
+        target = close_lips(target, driver, portrait, reference.shape)
+        target = close_eyes(target, driver, portrait, reference.shape)
+        turn = (motion.gaze - reference.gaze) * levels["gaze"][:, None, None]
+        _set_irises(target, portrait, turn, driver, reference.shape, keep_radius=self.mode == "relative")
+        scale = motion.scale.astype(np.float64) * self.unit
+        head = _head_pose(self.pose, self.scale, motion, reference, scale, levels, self.mode)
+        return pose.compose(target, head).astype(np.float32)
 
 
 def resolve_strengths(
@@ -278,28 +303,23 @@ def match_frame(portrait: np.ndarray, shapes: np.ndarray, valid: np.ndarray, tur
     return 0 if cost[0] <= cost[best] + FIRST_FRAME_BONUS else best
 
 
-def _reference(
-    landmarks: np.ndarray, portrait: np.ndarray, motion: Motion, mode: str
-) -> tuple[_Reference, np.ndarray, np.ndarray]:
-    """The reference, and the driver's shapes (T, 478, 3) and scales (T,) in units of the reference's IOD."""
-    shapes = motion.shapes
-    scale = motion.scale.astype(np.float64)
+def _reference(landmarks: np.ndarray, portrait: np.ndarray, motion: Motion, mode: str) -> tuple[_Reference, float]:
+    """The reference, and its IOD in the motion's unit."""
     if mode == "relative":
         neutral = motion.neutral.astype(np.float64)
         reference = _Reference(
             neutral, measures.gaze_of(neutral), motion.neutral_rotation, motion.neutral_translation, 1.0
         )
-        return reference, shapes, scale
+        return reference, 1.0
+    shapes = motion.shapes
     own = pose.rotation_matrices(pose.decompose(landmarks)[0].rotation)[0]
     between = pose.rotation_vectors(pose.rotation_matrices(motion.rotation) @ own.T)
     each = shapes / pose.inter_ocular(shapes)[:, None, None]
     k = match_frame(portrait, each, motion.valid, np.linalg.norm(between, axis=-1))
     unit = float(pose.inter_ocular(shapes[k]))
-    shapes, scale = shapes / unit, scale * unit
-    reference = _Reference(
-        shapes[k], motion.gaze[k], motion.rotation[k], motion.translation[k].astype(np.float64), scale[k]
-    )
-    return reference, shapes, scale
+    translation = motion.translation[k].astype(np.float64)
+    scale = float(motion.scale[k]) * unit
+    return _Reference(shapes[k] / unit, motion.gaze[k], motion.rotation[k], translation, scale), unit
 
 
 def _set_irises(

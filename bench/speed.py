@@ -112,6 +112,8 @@ class ChildWatch(threading.Thread):
         while not self.done.wait(self.interval):
             lists = Path("/proc/self/task").glob("*/children")
             children = {int(number) for path in lists for number in _numbers(path)}
+            # Between fork and exec a child still is this process, and shows its memory.
+            children = {child for child in children if _program(child) != _program("self")}
             self.peak = max(self.peak, sum(peak_memory(child) for child in children))
 
     def stop(self) -> float:
@@ -119,6 +121,13 @@ class ChildWatch(threading.Thread):
         self.done.set()
         self.join()
         return self.peak
+
+
+def _program(process: int | str) -> str:
+    try:
+        return os.readlink(f"/proc/{process}/exe")
+    except OSError:
+        return ""
 
 
 def _numbers(path: Path) -> list[str]:
