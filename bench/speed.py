@@ -195,6 +195,7 @@ def run_job(method: str, driving: Path, output: Path) -> Run:
         # Reading is streamed into the tracker, so its time is the tracker's.
         track = watch.measure("track", tracker.track, reader, reader.fps, max_faces=1)[0]
     motion = watch.measure("retarget", Motion.from_track, track)
+    del track  # as in `mien animate`, which keeps the motion alone
     frames = iter(animator.animate(portrait, motion))
     count, made = 0, 0.0
     with VideoWriter(output, motion.fps) as writer:
