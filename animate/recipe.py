@@ -17,7 +17,7 @@ from animate.pipelines.residual import predict_clean, residual_condition
 
 PATCH = 4
 LATENT = 3 * PATCH**2
-DEFAULT_STEPS = 2
+DEFAULT_STEPS = 4
 
 
 @dataclass(frozen=True)
