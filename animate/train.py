@@ -11,6 +11,7 @@ last `decay` share of the steps.
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from dataclasses import asdict
@@ -20,10 +21,9 @@ import numpy as np
 import torch
 
 from animate.dataset import Pack
+from animate.export import export
 from animate.expression import mirror_features
 from animate.recipe import (
-    DEFAULT_STEPS,
-    PATCH,
     TrainConfig,
     alphas_cumprod,
     build_networks,
@@ -66,8 +66,9 @@ def _person_weights(subjects: np.ndarray) -> np.ndarray:
     return weights / weights.sum()
 
 
-def save(path: Path, networks, ema, optimizer, step: int, config: TrainConfig, rng, batches) -> None:
-    """Writes the checkpoint beside its final name and moves it there, so that a killed run keeps the last one."""
+def save(path: Path, networks, ema, optimizer, step: int, config: TrainConfig, rng, batches, keep: bool) -> None:
+    """Writes the checkpoint beside its final name and moves it there, so that a killed run keeps the last one; `keep`
+    leaves a copy with the step in its name."""
     state = {
         "networks": networks.state_dict(),
         "ema": ema.state_dict(),
@@ -78,11 +79,23 @@ def save(path: Path, networks, ema, optimizer, step: int, config: TrainConfig, r
         "numpy_rng": json.dumps(batches.rng.bit_generator.state),
     }
     torch.save(state, path.with_suffix(".part"))
+    if keep:
+        shutil.copyfile(path.with_suffix(".part"), path.with_name(f"{path.stem}_{step:06d}.pt"))
     path.with_suffix(".part").replace(path)
 
 
-def train(packs, run: Path, config: TrainConfig, validation: Pack | None, resume: bool, every: int, minutes: float):
-    """Runs until `config.steps` or `minutes` are over; returns the last step."""
+def train(
+    packs,
+    run: Path,
+    config: TrainConfig,
+    validation: Pack | None,
+    resume: bool,
+    every: int,
+    minutes: float,
+    keep: int = 0,
+):
+    """Runs until `config.steps` or `minutes` are over, saves every `every` steps and keeps a copy every `keep`; returns
+    the last step."""
     from accelerate import Accelerator
     from diffusers.training_utils import EMAModel
     from rich.progress import Progress
@@ -134,7 +147,8 @@ def train(packs, run: Path, config: TrainConfig, validation: Pack | None, resume
                 )
             finished = step == config.steps or time.time() - began >= 60 * minutes
             if (step % every == 0 or finished) and accelerator.is_main_process:
-                save(checkpoint, plain, ema, optimizer, step, config, rng, batches)
+                kept = bool(keep) and step % keep == 0
+                save(checkpoint, plain, ema, optimizer, step, config, rng, batches, kept)
                 record = {
                     "step": step,
                     "mouth_loss": running[0],
@@ -152,32 +166,6 @@ def train(packs, run: Path, config: TrainConfig, validation: Pack | None, resume
     return step
 
 
-def export(checkpoint: Path, folder: Path) -> None:
-    """The EMA weights of a checkpoint as a pipeline folder (safetensors in half precision)."""
-    from diffusers.training_utils import EMAModel
-
-    from animate.pipelines.landmark import LandmarkAnimationPipeline
-    from animate.pipelines.scheduler import mini_scheduler
-
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in state["config"].items()}
-    networks = build_networks(TrainConfig(**fields))
-    networks.load_state_dict(state["networks"])
-    ema = EMAModel(networks.parameters())
-    ema.load_state_dict(state["ema"])
-    ema.copy_to(networks.parameters())
-    from animate.models.codec import SpaceToDepthCodec
-
-    pipeline = LandmarkAnimationPipeline(
-        vae=SpaceToDepthCodec(PATCH),
-        scheduler=mini_scheduler(),
-        default_num_inference_steps=DEFAULT_STEPS,
-        default_guidance_scale=1.0,
-        **{name: network.half() for name, network in networks.items()},
-    )
-    pipeline.save_pretrained(folder, safe_serialization=True)
-
-
 def main(
     packs: list[Path],
     run: Path = Path("runs/mini"),
@@ -185,6 +173,7 @@ def main(
     validation: Path | None = None,
     resume: bool = False,
     save_every: int = 500,
+    keep_every: int = 0,
     minutes: float = 1e9,
     seed: int = 0,
     mouths: int = 12,
@@ -198,10 +187,10 @@ def main(
         torch.set_num_threads(threads)
     config = TrainConfig(steps=steps, seed=seed, mouths=mouths, eyes=eyes, learning_rate=learning_rate)
     held_out = Pack(validation) if validation else None
-    done = train([Pack(p) for p in packs], run, config, held_out, resume, save_every, minutes)
+    done = train([Pack(p) for p in packs], run, config, held_out, resume, save_every, minutes, keep_every)
     print(f"step {done} of {steps}; checkpoint in {run}")
     if export_to:
-        export(run / "checkpoint.pt", export_to)
+        export([run / "checkpoint.pt"], export_to)
 
 
 if __name__ == "__main__":

@@ -139,12 +139,28 @@ def test_validation_writes_a_strip_and_an_untrained_network_gives_its_base(pack,
 
 
 def test_an_exported_run_is_a_pipeline_folder(pack, tmp_path, config):
+    from animate.export import export
     from animate.painter import RegionPainter
-    from animate.train import export
 
     run(pack, tmp_path / "run", config)
-    export(tmp_path / "run" / "checkpoint.pt", tmp_path / "folder")
+    export([tmp_path / "run" / "checkpoint.pt"], tmp_path / "folder")
     index = json.loads((tmp_path / "folder" / "model_index.json").read_text())
     assert index["unet"][1] == "LandmarkUNet"
     painter = RegionPainter.from_pretrained(tmp_path / "folder")
     assert painter.pipeline.config.default_guidance_scale == 1.0
+
+
+def test_several_checkpoints_are_averaged(pack, tmp_path, config):
+    from safetensors.torch import load_file
+
+    from animate.export import export
+
+    run(pack, tmp_path / "run", config, keep=2)
+    kept = [tmp_path / "run" / f"checkpoint_{step:06d}.pt" for step in (2, 4)]
+    exported = []
+    for name, chosen in (("a", kept[:1]), ("b", kept[1:]), ("both", kept)):
+        export(chosen, tmp_path / name)
+        exported.append(load_file(tmp_path / name / "unet" / "diffusion_pytorch_model.safetensors"))
+    for key, value in exported[2].items():
+        assert torch.allclose(value.float(), (exported[0][key].float() + exported[1][key].float()) / 2, atol=2e-3), key
+    assert any(not torch.equal(exported[0][key], exported[1][key]) for key in exported[0])
