@@ -138,14 +138,16 @@ class Motion:
         neutral = shapes[chosen].mean(axis=0)
         iod = float(pose.inter_ocular(neutral))
         unit = poses.scale[index] * iod
-        shapes = shapes / iod
+        shapes /= iod
+        gaze = gaze_of(shapes)
+        shapes -= neutral / iod  # in place: a long clip's shapes are its largest array
         return cls(
             fps=Fraction(track.fps),
             rotation=poses.rotation,
             translation=poses.translation / unit,
             scale=poses.scale / poses.scale[index],
-            expression=shapes - neutral / iod,
-            gaze=gaze_of(shapes),
+            expression=shapes,
+            gaze=gaze,
             valid=valid,
             neutral=neutral / iod,
             neutral_index=index,
