@@ -32,22 +32,27 @@ SHIFT = 4  # sub-pixel bits of OpenCV's polygon filler
 
 @dataclass
 class WarpField:
-    """Where each pixel of the working box comes from, and what the warp cannot know.
+    """Where each pixel of the working box comes from.
 
     Attributes:
         box: (x0, y0, x1, y1) of the picture's pixels that the field covers, half open.
         map_x, map_y: (h, w) float32, source position in picture pixels for each pixel of the box.
-        inside: (h, w) float32 in [0, 1], 1 where the head layer (mesh and rings) covers the pixel.
-        stretch: (h, w) float32 >= 0, how many times the warp magnifies beyond the source (0 where it does not).
+        triangle: (h, w) int32, the number of the triangle that covers the pixel, counted from 1; 0 for none.
+        magnify: (M + 1,) float32, how many times larger each triangle of the face is than in the source, 1 for others.
         target: (478, 3) float32 target landmarks in picture pixels.
     """
 
     box: tuple[int, int, int, int]
     map_x: np.ndarray
     map_y: np.ndarray
-    inside: np.ndarray
-    stretch: np.ndarray
+    triangle: np.ndarray
+    magnify: np.ndarray
     target: np.ndarray
+
+    @property
+    def inside(self) -> np.ndarray:
+        """(h, w) bool: the head layer (mesh and rings) covers the pixel."""
+        return self.triangle > 0
 
 
 class PortraitWarp:
@@ -157,15 +162,27 @@ class PortraitWarp:
         with np.errstate(divide="ignore"):
             magnify = np.abs(area) / (np.abs(source_area) * k * k + 1e-3)
         magnify = np.concatenate([[1.0], np.where(_LAYER == 2, magnify, 1.0)]).astype(np.float32)
-        stretch = np.clip(magnify - 1.0, 0, 8)[ids]
-        return WarpField(
-            self.box,
-            map_x,
-            map_y,
-            (ids > 0).astype(np.float32),
-            cv2.GaussianBlur(stretch, (0, 0), 1.5),
-            target,
-        )
+        return WarpField(self.box, map_x, map_y, ids, magnify, target)
+
+    def unknown(self, field: WarpField) -> np.ndarray:
+        """(h, w) float32 in [0, 1] on the field's grid: what the warp cannot know. The inside of the mouth and the
+        opened lids, the background that the head uncovers, skin that is stretched to three times its area; soft
+        edges."""
+        k, (x0, y0, _, _) = self.scale, field.box
+        openings = np.zeros(field.triangle.shape, np.uint8)
+        points = (field.target[:, :2] - (x0, y0) + 0.5) * k - 0.5
+        for loop in (topology.INNER_LIPS, topology.RIGHT_EYE, topology.LEFT_EYE):
+            upper = len(loop) // 2 + 1  # a loop is its upper line, corner to corner, and then its lower line
+            contour = points[list(loop[:upper] + loop[: upper - 1 : -1])]
+            cv2.fillPoly(openings, [np.round(contour * (1 << SHIFT)).astype(np.int32)], 1, 8, SHIFT)
+        stretched = np.clip((field.magnify[field.triangle] - 1) / 2, 0, 1)
+        mask = np.maximum(openings.astype(np.float32), stretched)
+        if self.head is not None:
+            size = field.map_x.shape[::-1]
+            covered = cv2.resize(self.head.alpha, size, interpolation=cv2.INTER_AREA)
+            moved = cv2.remap(self.head.alpha, field.map_x - x0, field.map_y - y0, cv2.INTER_LINEAR, None, _EDGE)
+            mask = np.maximum(mask, np.clip(covered - moved, 0, 1))
+        return cv2.GaussianBlur(mask, (0, 0), 1.5)
 
     def carry(self, channel: np.ndarray, field: WarpField) -> np.ndarray:
         """A channel (H, W) of the picture (its transparency, say) moved along: (h, w) over `field.box`."""

@@ -82,7 +82,7 @@ def test_the_hidden_cheek_of_a_turned_head_does_not_tear(warp):
     centre = warp.source.mean(0)
     turned = (warp.source - centre) @ Rotation.from_euler("y", 35, degrees=True).as_matrix().T + centre
     field = warp.field(turned.astype(np.float32))
-    jump = np.abs(np.diff(field.map_x, axis=1))[field.inside[:, 1:] > 0]
+    jump = np.abs(np.diff(field.map_x, axis=1))[field.inside[:, 1:]]
     assert np.percentile(jump, 99) < 6 / warp.scale
     assert np.isfinite(field.map_x).all()
 
@@ -114,3 +114,24 @@ def test_a_neighbour_in_the_picture_stays(astronaut, astronaut_landmarks):
     low, high = neighbour[:, :2].min(0).astype(int), neighbour[:, :2].max(0).astype(int)
     region = np.s_[low[1] : high[1], low[0] : high[0]]
     assert np.array_equal(out[region], pair[region])
+
+
+def test_what_the_warp_cannot_know_is_the_openings_and_what_the_head_uncovers(warp):
+    def at(mask, field, point):
+        x, y = ((point[:2] - field.box[:2] + 0.5) * warp.scale - 0.5).round().astype(int)
+        return mask[y, x]
+
+    rest = warp.field(warp.source)
+    mask = warp.unknown(rest)
+    assert 0 <= mask.min() and mask.max() <= 1 and mask.mean() < 0.05
+    for point in (4, 50, 280, 9):  # nose, cheeks, forehead
+        assert at(mask, rest, warp.source[point]) < 0.05
+
+    target = opened(warp.source, 0.3)
+    field = warp.field(target)
+    assert at(warp.unknown(field), field, target[[13, 14]].mean(0)) > 0.95
+
+    shifted = warp.field(warp.source + np.float32([0.4 * warp.iod, 0, 0]))
+    edge = warp.head.alpha[int(warp.source[10, 1]) - warp.box[1]] > 0.9
+    left = np.array([warp.box[0] + np.flatnonzero(edge)[0] + 0.1 * warp.iod, warp.source[10, 1]])
+    assert at(warp.unknown(shifted), shifted, left) > 0.6 > at(mask, rest, left)
