@@ -35,17 +35,13 @@ def paste(frame: np.ndarray, residual: np.ndarray, matrix: np.ndarray, offset: t
     view[:] = np.clip(np.rint(view + grown), 0, 255).astype(np.uint8)
 
 
-def side_by_side(*frames: np.ndarray, gap: int = 0) -> np.ndarray:
-    """(H, sum of W, 3) uint8: frames scaled to the first one's height, left to right."""
+def side_by_side(*frames: np.ndarray) -> np.ndarray:
+    """(H, sum of W, 3) uint8: frames scaled to the first one's height, left to right; transparency is dropped."""
     height = frames[0].shape[0]
     scaled = []
     for frame in frames:
         width = max(1, round(frame.shape[1] * height / frame.shape[0]))
         same = frame.shape[:2] == (height, width)
-        scaled.append(
-            frame[..., :3] if same else cv2.resize(frame[..., :3], (width, height), interpolation=cv2.INTER_AREA)
-        )
-    if gap:
-        bar = np.zeros((height, gap, 3), np.uint8)
-        scaled = [part for frame in scaled for part in (frame, bar)][:-1]
+        picture = frame[..., :3]
+        scaled.append(picture if same else cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA))
     return np.hstack(scaled)

@@ -299,11 +299,9 @@ def _side_by_side(
     resources: ExitStack,
 ) -> Iterator[np.ndarray]:
     """Portrait, driving frame (when there is a clip) and result in a row, all as high as the portrait."""
-    import cv2
-    import numpy as np
+    from animate.compositing import side_by_side
 
     still = flatten(portrait.image)
-    height = still.shape[0]
     drivers: Iterator[np.ndarray] | None = None
     if options.driving is not None:
         from animate.media import VideoReader
@@ -312,13 +310,9 @@ def _side_by_side(
         drivers = iter(resources.enter_context(reader))
     driver = None
     for frame in frames:
-        panels = [still]
         if drivers is not None:
             driver = next(drivers, driver)
-            if driver is not None:
-                width = max(1, round(driver.shape[1] * height / driver.shape[0]))
-                panels.append(cv2.resize(driver, (width, height), interpolation=cv2.INTER_AREA))
-        yield np.hstack([*panels, flatten(frame)])
+        yield side_by_side(still, *([] if driver is None else [driver]), flatten(frame))
 
 
 def flatten(image: np.ndarray) -> np.ndarray:
