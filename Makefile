@@ -1,10 +1,11 @@
 # Two commands do everything on a fresh machine:
-#   make demo   sets up .venv, animates a real portrait, leaves demo/out.mp4 and demo/out.png
+#   make demo   sets up .venv, animates a real portrait and lets it talk, leaves demo/out.mp4 and demo/talk.mp4
 #   make test   sets up .venv with the test tools, checks the style, runs the tests
 
 PYTHON ?= python3
 VENV ?= .venv
 MOTION ?= smile
+SPEECH ?= talking_face/speech/hello.flac
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
@@ -43,7 +44,9 @@ demo: $(VENV)/.installed-demo
 	@$(BIN)/python -m ui.demo portrait demo/astronaut.png
 	$(BIN)/mien animate -s demo/astronaut.png -m $(MOTION) -o demo/out.mp4
 	@$(BIN)/python -m ui.demo sheet demo/out.mp4 demo/out.png
-	@echo "demo/out.mp4 is the animation, demo/out.png shows it as one picture"
+	$(BIN)/mien talk -s demo/astronaut.png -a $(SPEECH) -o demo/talk.mp4
+	@$(BIN)/python -m ui.demo sheet demo/talk.mp4 demo/talk.png
+	@echo "demo/out.mp4 and demo/talk.mp4 are the animations, the .png beside each shows it as one picture"
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/python -m ruff check .

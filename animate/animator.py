@@ -116,7 +116,7 @@ class PortraitAnimator:
             raise FaceError(f"No face is found in {portrait.name}: use a picture in which a face is seen clearly.")
         chosen = select_face(portrait.faces, face, portrait.image[..., :3])
         self.timings.clear()
-        with self._timed("retarget"):
+        with self.timed("retarget"):
             targets = Retargeter(chosen.landmarks, motion, mode, strengths, regions)
         parts = (targets(slice(first, first + 32)) for first in range(0, len(motion), 32))
         return self.render(portrait, chain.from_iterable(parts), source=chosen.landmarks)
@@ -134,7 +134,7 @@ class PortraitAnimator:
     def _render(self, portrait: Portrait, targets: Iterable[np.ndarray], source: np.ndarray) -> Iterator[np.ndarray]:
         image = portrait.image
         colour = np.ascontiguousarray(image[..., :3])
-        with self._timed("prepare"):
+        with self.timed("prepare"):
             others = [face.landmarks for face in portrait.faces if not np.array_equal(face.landmarks, source)]
             warp = PortraitWarp(colour, source, self._person(image, source), others)
             prior = InteriorPrior(warp) if self.method != "warp" else None
@@ -143,10 +143,10 @@ class PortraitAnimator:
         queue = iter(targets)
         count = max(1, min(CHUNK, CHUNK_PIXELS // (image.shape[0] * image.shape[1])))
         chunks = iter(lambda: list(islice(queue, count)), [])
-        for frames in self._side_by_side(lambda chunk: self._draw(image, chunk, warp, prior, painting), chunks):
+        for frames in self.side_by_side(lambda chunk: self._draw(image, chunk, warp, prior, painting), chunks):
             yield from frames
 
-    def _side_by_side(self, draw: Callable, chunks: Iterator[list]) -> Iterator[list[np.ndarray]]:
+    def side_by_side(self, draw: Callable, chunks: Iterator[list]) -> Iterator[list[np.ndarray]]:
         """Chunks drawn by a thread a core, in order, no more in flight than threads and one.
 
         Threads that work on chunks of their own are faster than threads that share each small operation, above all
@@ -165,18 +165,18 @@ class PortraitAnimator:
 
     def _draw(self, image: np.ndarray, targets: list, warp: PortraitWarp, prior, painting) -> list[np.ndarray]:
         fields, frames = [], []
-        with self._timed("warp", WORKERS):
+        with self.timed("warp", WORKERS):
             for target in targets:
                 fields.append(warp.field(target))
                 frames.append(warp.render(fields[-1]))
         if prior is not None:
-            with self._timed("prior", WORKERS):
+            with self.timed("prior", WORKERS):
                 for target, field, frame in zip(targets, fields, frames, strict=True):
                     prior.fill(frame, target, field.box[:2])
         if painting is not None:
-            with self._timed("network", WORKERS):
+            with self.timed("network", WORKERS):
                 painting.paint(frames, targets, warp.box[:2])
-        with self._timed("paste", WORKERS):
+        with self.timed("paste", WORKERS):
             return [self._finish(image, frame, field, warp) for field, frame in zip(fields, frames, strict=True)]
 
     @staticmethod
@@ -197,7 +197,8 @@ class PortraitAnimator:
         return self._segmenter.mask(image[..., :3], np.concatenate([points.min(0), points.max(0)]))
 
     @contextmanager
-    def _timed(self, stage: str, workers: int = 1):
+    def timed(self, stage: str, workers: int = 1):
+        """Adds the time of the block to `timings`; `workers` is how many threads do so side by side."""
         began = time.perf_counter()
         try:
             yield

@@ -161,7 +161,7 @@ def motion_from_arkit_csv(
     gaze = measures.gaze_of(face) + np.tensordot(scores, gaze_table, axes=1)
     yaw, pitch, roll = (table.get(name.lower(), none) for name in _ANGLES)
     rotation = pose.rotation_from_angles(np.stack([pitch, yaw, -roll], axis=1))
-    _move_irises(expression, face, gaze)
+    move_irises(expression, face, gaze)
     return Motion(
         fps=Fraction(fps),
         rotation=rotation,
@@ -178,7 +178,7 @@ def motion_from_arkit_csv(
     )
 
 
-def _move_irises(expression: np.ndarray, face: np.ndarray, gaze: np.ndarray) -> None:
+def move_irises(expression: np.ndarray, face: np.ndarray, gaze: np.ndarray) -> None:
     """Let the iris points of the offsets (T, 478, 3) follow the gaze (T, 2, 2), in place."""
     shapes = face + expression
     origin, axes, width = measures.eye_frames(shapes)

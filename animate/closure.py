@@ -103,7 +103,7 @@ def close_lips(target: np.ndarray, driver: np.ndarray, portrait: np.ndarray, ref
     if np.abs(portrait - reference).max() > 1e-3:
         wanted = np.maximum(wanted, 0.0)
     missing = wanted - measures.lip_gaps(target)  # (T, 9)
-    target[..., 1] += missing @ _lip_spread().T
+    target[..., 1] += missing @ lip_spread().T
     return target
 
 
@@ -113,13 +113,13 @@ def close_eyes(target: np.ndarray, driver: np.ndarray, portrait: np.ndarray, ref
     narrow = np.minimum(1.0, measures.eye_widths(portrait) / measures.eye_widths(reference))[:, None]
     above = np.clip(np.maximum(own, 1e-3) / np.maximum(rest, 1e-3), 0.6, 1.6)
     missing = map_opening(now, rest, own, above, narrow) - measures.lid_gaps(target)  # (T, 2, 7)
-    for eye, spread in enumerate(_lid_spread()):
+    for eye, spread in enumerate(lid_spread()):
         target[..., 1] += missing[:, eye] @ spread.T
     return target
 
 
 @functools.cache
-def _lip_spread() -> np.ndarray:
+def lip_spread() -> np.ndarray:
     """Where (478, 9) the y of each point goes when a pair of the inner lips has to open by 1.
 
     The pair itself moves by a half each way. A lip moves as a whole, so that its red keeps its thickness;
@@ -139,7 +139,7 @@ def _lip_spread() -> np.ndarray:
 
 
 @functools.cache
-def _lid_spread() -> tuple[np.ndarray, np.ndarray]:
+def lid_spread() -> tuple[np.ndarray, np.ndarray]:
     """The same for the lids, (478, 7) per eye: the upper lid takes 0.7 and fades out towards the crease."""
     face = pose.canonical_face().astype(np.float64)
     eyes = (

@@ -60,16 +60,16 @@ class RegionPainter:
             self._threads.pipeline.scheduler = copy.deepcopy(self.pipeline.scheduler)
         return self._threads.pipeline
 
-    def start(self, warp: PortraitWarp) -> Painting:
-        """What one portrait needs is made once."""
-        return Painting(self, warp)
+    def start(self, warp: PortraitWarp, regions: tuple[Region, ...] = REGIONS) -> Painting:
+        """What one portrait needs is made once; `regions` are the windows to paint."""
+        return Painting(self, warp, regions)
 
 
 class Painting:
     """One portrait's windows and expression; `paint` works on chunks of frames."""
 
-    def __init__(self, painter: RegionPainter, warp: PortraitWarp):
-        self.painter = painter
+    def __init__(self, painter: RegionPainter, warp: PortraitWarp, regions: tuple[Region, ...] = REGIONS):
+        self.painter, self.regions = painter, regions
         self.source_features = expression_features(warp.source)
         self.references = {
             region.name: _picture(cut(warp.image, window_matrix(warp.source, region), region)) for region in REGIONS
@@ -83,7 +83,7 @@ class Painting:
             targets: (478, 3) target landmarks in picture pixels, one set a frame.
         """
         features = [np.concatenate([expression_features(t), self.source_features]) for t in targets]
-        for regions in _by_size(REGIONS):
+        for regions in _by_size(self.regions):
             jobs = [
                 (frame, target, f, r)
                 for frame, target, f in zip(frames, targets, features, strict=True)

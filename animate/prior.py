@@ -51,14 +51,15 @@ class InteriorPrior:
     Args:
         warp: the portrait's `PortraitWarp` (its picture and landmarks are used).
         table: the mouth textures.
+        eyes: fill the eyes as well.
     """
 
-    def __init__(self, warp: PortraitWarp, table: MouthTable | None = None):
+    def __init__(self, warp: PortraitWarp, table: MouthTable | None = None, eyes: bool = True):
         self.warp = warp
         self.table = table or MouthTable.load()
         self.skin = skin_colour(warp.image, warp.source)
         self.opening = mouth_opening(warp.source)
-        self.eyes = [self._lift_eye(*eye) for eye in EYES]
+        self.eyes = [self._lift_eye(*eye) if eyes else None for eye in EYES]
 
     def fill(self, frame: np.ndarray, target: np.ndarray, offset: tuple[int, int] = (0, 0)) -> np.ndarray:
         """The warped frame with mouth and eyes filled, in place.

@@ -2,7 +2,8 @@
 
 ``python -m bench.speed`` animates a 512 px portrait (scikit-image's astronaut) with a driving video that it
 makes itself from a built-in motion, once per method and each time in a fresh process, and prints frames per
-second, milliseconds per stage, peak memory, and how much the peak grows from a short job to a long one.
+second, milliseconds per stage, peak memory, and how much the peak grows from a short job to a long one. After that
+it measures the way from speech to motion, see ``bench.speed_talk``.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from animate.errors import MienError
+
 METHODS = ("mini", "prior", "warp")
+PARTS = ("animate", "talk")
 MOTION = "talk"
 """The built-in motion that the driving video is made from."""
 
@@ -280,12 +284,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--methods", default=",".join(METHODS), help="comma-separated; the first is judged")
     parser.add_argument("--motion", default=MOTION, help="built-in motion, or motion file, that drives")
     parser.add_argument("--json", type=Path, default=None, help="write the figures here")
+    parser.add_argument("--parts", default=",".join(PARTS), help="comma-separated; what to measure")
+    parser.add_argument("--talk-method", default="mini", help="method that makes motion of speech")
+    parser.add_argument("--talk-seconds", type=float, default=60.0, help="length of the speech")
+    parser.add_argument("--talk-long", type=float, default=600.0, help="length of the long speech; 0 leaves it out")
+    parser.add_argument("--talk-sound", type=Path, default=None, help="speech to repeat; else a sound is made up")
     parser.add_argument("--job", nargs=3, default=None, help=argparse.SUPPRESS)
     return parser
 
 
 def _benchmark(options: argparse.Namespace) -> dict:
-    before = machine()
     with tempfile.TemporaryDirectory(prefix="mien-speed-") as folder:
         short, long = Path(folder, "short.mp4"), Path(folder, "long.mp4")
         # Its own process, so that the parent stays small and hands its children no memory.
@@ -300,23 +308,26 @@ def _benchmark(options: argparse.Namespace) -> dict:
         if options.long > 0 and runs:
             _make_in_child(long, options.long, options.motion)
             long_run = run_in_child(runs[0].method, long, Path(folder, "out.mp4"))
-    print(f"{before['cores']} cores, load before the start {before['load'] or 0:.2f}, portrait 512 x 512 px")
-    if (before["load"] or 0) > IDLE:
-        print("The machine was not idle: the figures are too low.")
+    print("Portrait 512 x 512 px.")
     print(*failures, sep="\n", end="\n" if failures else "")
     if not runs:
         raise RuntimeError("No method could be run.")
     print("Stages in milliseconds a frame; load and portrait are paid once.")
     print(format_runs([*runs, *([long_run] if long_run else [])]), "", *bars(runs, long_run), sep="\n")
     return {
-        "schema": 1,
-        "benchmark": "speed",
-        "machine": before,
         "runs": [asdict(run) | {"fps": run.rate} for run in runs],
         "long": asdict(long_run) | {"fps": long_run.rate} if long_run else None,
         "failures": failures,
         "verdict": bars(runs, long_run),
     }
+
+
+def _talk(options: argparse.Namespace) -> dict:
+    from bench import speed_talk
+
+    figures = speed_talk.benchmark(options.talk_method, options.talk_seconds, options.talk_long, options.talk_sound)
+    speed_talk.print_figures(figures)
+    return {"talk": figures}
 
 
 def _make_in_child(path: Path, seconds: float, motion: str) -> None:
@@ -334,15 +345,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         method, driving, output = options.job
         print(json.dumps(asdict(run_job(method, Path(driving), Path(output)))))
         return 0
-    try:
-        figures = _benchmark(options)
-    except RuntimeError as error:
-        print(error, file=sys.stderr)
+    parts = options.parts.split(",")
+    if unknown := sorted(set(parts) - set(PARTS)):
+        print(f"There is no part {', '.join(unknown)}: choose from {', '.join(PARTS)}.", file=sys.stderr)
         return 1
+    # Before the first job: afterwards the load would be our own.
+    before = machine()
+    print(f"{before['cores']} cores, load before the start {before['load'] or 0:.2f}")
+    if (before["load"] or 0) > IDLE:
+        print("The machine is not idle: the figures are too low.")
+    figures: dict = {"schema": 1, "benchmark": "speed", "machine": before}
+    status = 0
+    for part, measure in (("animate", _benchmark), ("talk", _talk)):
+        if part in parts:
+            try:
+                figures |= measure(options)
+            except (RuntimeError, MienError) as error:
+                print(error, file=sys.stderr)
+                status = 1
+            print()
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    return 0
+    return status
 
 
 if __name__ == "__main__":

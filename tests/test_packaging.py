@@ -43,7 +43,7 @@ def test_wheel_holds_every_module_and_no_test(wheel):
 def test_wheel_holds_weights_and_motions(wheel):
     inside = set(wheel.namelist())
     files = [path for path in (ROOT / "weights/embedded").rglob("*") if path.is_file()]
-    files += (ROOT / "animate/motions").glob("*.safetensors")
+    files += [*(ROOT / "animate/motions").glob("*.safetensors"), ROOT / "talking_face/speech/hello.flac"]
     assert {str(path.relative_to(ROOT)) for path in files} <= inside
     assert any(name.startswith("weights/embedded/") and name.endswith(".safetensors") for name in inside)
 

@@ -13,20 +13,21 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from animate.errors import MediaError, OptionError
+from animate.errors import OptionError
 
 from . import options as words
 from .console import Progress
+from .drawing import in_a_row, keeps_transparency, write_video
 from .paths import check_output, check_video_output, find_motion, require_file
-from .report import RunReport, mien_version, peak_memory_mb
+from .people import choose_track, faces_note, read_portrait, tracker_name
+from .report import RunReport, peak_memory_mb
 
 if TYPE_CHECKING:
     import numpy as np
 
     from animate.animator import PortraitAnimator
-    from animate.faces import FaceTrack, FaceTracker
+    from animate.faces import FaceTracker
     from animate.motion import Motion
-    from animate.outputs import Target
     from animate.portrait import Portrait
 
 
@@ -83,7 +84,7 @@ def run(options: AnimateOptions, progress: Progress) -> RunReport:
     Raises MienError subclasses whose message is one sentence; then there is no file under the output's name
     that was not there before.
     """
-    movement, target = _check_files(options)
+    movement = _check_files(options)
     report = RunReport(
         source=str(options.source),
         driving=str(options.driving or options.motion),
@@ -97,7 +98,7 @@ def run(options: AnimateOptions, progress: Progress) -> RunReport:
             from animate.animator import PortraitAnimator
             from animate.faces import create_tracker
 
-            tracker = create_tracker(_tracker_name(options))
+            tracker = create_tracker(tracker_name(options.tracker, options.face))
             resources.callback(tracker.close)
             portrait, face = read_portrait(options.source, options.face, tracker)
             animator = PortraitAnimator.from_pretrained(
@@ -107,7 +108,8 @@ def run(options: AnimateOptions, progress: Progress) -> RunReport:
                 steps=options.steps,
                 seed=options.seed,
             )
-        _note_faces(report, portrait, options)
+        if (note := faces_note(portrait, options.face)) is not None:
+            report.note(note)
         sound = None
         if options.driving is not None:
             motion, start = _track_driving(options, movement, tracker, report, progress)
@@ -117,15 +119,15 @@ def run(options: AnimateOptions, progress: Progress) -> RunReport:
         if options.smooth is not None:
             motion = motion.smooth(options.smooth)
         report.bridged_frames = [int(frame) for frame in (~motion.valid).nonzero()[0]]
-        _draw(options, target, animator, portrait, face, motion, sound, report, progress)
+        _draw(options, animator, portrait, face, motion, sound, report, progress)
     report.peak_memory_mb = peak_memory_mb()
     if options.report is not None:
         report.write(options.report)
     return report
 
 
-def _check_files(options: AnimateOptions) -> tuple[Path, Target]:
-    """The file that gives the movement, and the checked output, once every file has been looked at."""
+def _check_files(options: AnimateOptions) -> Path:
+    """The file that gives the movement, once every file, the output included, has been looked at."""
     require_file(options.source, "portrait")
     if options.driving is not None:
         movement = require_file(options.driving, "driving video")
@@ -133,41 +135,10 @@ def _check_files(options: AnimateOptions) -> tuple[Path, Target]:
         movement = find_motion(str(options.motion))
     inputs = [options.source, movement]
     inputs += [ref for ref in (words.face_reference(options.face),) if ref is not None]
-    target = check_video_output(options.output, inputs, options.codec, options.crf, options.overwrite)
+    check_video_output(options.output, inputs, options.codec, options.crf, options.overwrite)
     if options.report is not None:
         check_output(options.report, [*inputs, options.output])
-    return movement, target
-
-
-def _tracker_name(options: AnimateOptions) -> str:
-    """A reference picture needs recognition, which only insightface gives."""
-    if options.tracker == "auto" and words.face_reference(options.face) is not None:
-        return "insightface"
-    return options.tracker
-
-
-def read_portrait(path: Path, selector: str, tracker: FaceTracker) -> tuple[Portrait, int]:
-    """The portrait and the number of the chosen face among its faces.
-
-    Raises FaceError when the picture shows no face or not that one.
-    """
-    from animate.faces import select_face
-    from animate.portrait import Portrait
-
-    portrait = Portrait.open(path, tracker)
-    reference = words.face_reference(selector)
-    if reference is not None:
-        from animate.media import read_image
-
-        chosen = select_face(portrait.faces, read_image(reference)[..., :3], portrait.image[..., :3])
-    else:
-        chosen = select_face(portrait.faces, selector)
-    return portrait, next(i for i, face in enumerate(portrait.faces) if face is chosen)
-
-
-def _note_faces(report: RunReport, portrait: Portrait, options: AnimateOptions) -> None:
-    if len(portrait.faces) > 1:
-        report.note(f"The portrait shows {len(portrait.faces)} faces, one was animated (--face {options.face}).")
+    return movement
 
 
 def _track_driving(
@@ -190,29 +161,6 @@ def _track_driving(
         return Motion.from_track(track, source=path.name), reader.start
 
 
-def choose_track(
-    tracker: FaceTracker, frames: Iterator[np.ndarray], fps: Fraction, selector: str, path: Path
-) -> FaceTrack:
-    """Follows the chosen person through the frames.
-
-    Raises FaceError when no frame has a face or there is no such person.
-    """
-    from animate.faces import Face, select_face
-
-    if selector in ("largest", "0"):
-        return tracker.track(frames, fps, max_faces=1, name=path)[0]
-    if words.face_reference(selector) is not None:
-        raise OptionError("--driving-face takes a number or an order: largest, left, right, left-to-right:N.")
-    tracks = tracker.track(frames, fps, max_faces=None, name=path)
-    # A person's place is the one of the first frame that shows them.
-    faces = []
-    for track in tracks:
-        first = int(track.valid.argmax())
-        faces.append(Face(track.boxes[first], track.landmarks[first], 1.0, track.track_id))
-    chosen = select_face(faces, selector)
-    return next(track for track, face in zip(tracks, faces, strict=True) if face is chosen)
-
-
 def _load_motion(options: AnimateOptions, path: Path) -> Motion:
     from animate.motion import Motion
 
@@ -224,7 +172,6 @@ def _load_motion(options: AnimateOptions, path: Path) -> Motion:
 
 def _draw(
     options: AnimateOptions,
-    target: Target,
     animator: PortraitAnimator,
     portrait: Portrait,
     face: int,
@@ -234,10 +181,6 @@ def _draw(
     progress: Progress,
 ) -> None:
     """Draws every frame and writes it; the output's name appears only when all are written."""
-    from animate.media import VideoWriter
-
-    height, width = portrait.image.shape[:2]
-    audio, audio_start = sound or (None, 0.0)
     frames = animator.animate(
         portrait,
         motion,
@@ -246,80 +189,30 @@ def _draw(
         regions=options.regions,
         face=face,
     )
+    alpha = not options.side_by_side and keeps_transparency(options.output, options.codec, portrait)
     with ExitStack() as resources:
         if options.side_by_side:
-            frames = _side_by_side(options, portrait, frames, motion.fps, resources)
-        writer = resources.enter_context(
-            VideoWriter(
-                options.output,
-                motion.fps,
-                crf=options.crf,
-                codec=options.codec,
-                audio=audio,
-                audio_start=audio_start,
-                alpha=_keeps_transparency(options, target, portrait),
-                metadata={"comment": f"AI-generated portrait animation, Mien {mien_version()}"},
-            )
+            frames = in_a_row(frames, portrait.image, _driving_frames(options, motion.fps, resources))
+        write_video(
+            frames,
+            options.output,
+            motion.fps,
+            report,
+            progress,
+            total=len(motion),
+            crf=options.crf,
+            codec=options.codec,
+            sound=sound,
+            alpha=alpha,
         )
-        frames = progress.follow(frames, "animating", len(motion))
-        while True:
-            with report.stage("animation"):
-                frame = next(frames, None)
-            if frame is None:
-                break
-            with report.stage("encoding"):
-                writer.write(frame)
-            report.frames += 1
-            height, width = frame.shape[:2]
-        with report.stage("encoding"):
-            writer.close()
-    for sentence in writer.warnings:
-        report.note(sentence)
-    report.fps, report.width, report.height, report.sound = str(motion.fps), width, height, writer.sound
     report.animation_seconds = {name: round(value, 3) for name, value in animator.timings.items()}
 
 
-def _keeps_transparency(options: AnimateOptions, target: Target, portrait: Portrait) -> bool:
-    """Whether a transparent portrait stays transparent; the writer says so in a warning where it cannot."""
-    from animate.media import check_output
+def _driving_frames(options: AnimateOptions, fps: Fraction, resources: ExitStack) -> Iterator[np.ndarray] | None:
+    """The driving clip's frames at the output's rate, when there is a clip."""
+    if options.driving is None:
+        return None
+    from animate.media import VideoReader
 
-    if portrait.image.shape[2] == 3 or options.side_by_side:
-        return False
-    try:
-        return check_output(options.output, (), options.codec, alpha=True).codec is not None
-    except MediaError:
-        return False
-
-
-def _side_by_side(
-    options: AnimateOptions,
-    portrait: Portrait,
-    frames: Iterator[np.ndarray],
-    fps: Fraction,
-    resources: ExitStack,
-) -> Iterator[np.ndarray]:
-    """Portrait, driving frame (when there is a clip) and result in a row, all as high as the portrait."""
-    from animate.compositing import side_by_side
-
-    still = flatten(portrait.image)
-    drivers: Iterator[np.ndarray] | None = None
-    if options.driving is not None:
-        from animate.media import VideoReader
-
-        reader = VideoReader(options.driving, fps=fps, start=options.trim_start, end=options.trim_end)
-        drivers = iter(resources.enter_context(reader))
-    driver = None
-    for frame in frames:
-        if drivers is not None:
-            driver = next(drivers, driver)
-        yield side_by_side(still, *([] if driver is None else [driver]), flatten(frame))
-
-
-def flatten(image: np.ndarray) -> np.ndarray:
-    """(H, W, 3) picture; a transparent one is laid on mid grey."""
-    import numpy as np
-
-    if image.shape[2] == 3:
-        return image
-    alpha = image[..., 3:].astype(np.float32) / 255
-    return (image[..., :3] * alpha + 128 * (1 - alpha)).round().astype(np.uint8)
+    reader = VideoReader(options.driving, fps=fps, start=options.trim_start, end=options.trim_end)
+    return iter(resources.enter_context(reader))

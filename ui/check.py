@@ -72,7 +72,8 @@ def examine(
 
 
 def _examine_portrait(path: Path, selector: str, tracker: FaceTracker) -> list[Finding]:
-    from .animate_job import flatten, read_portrait
+    from .drawing import flatten
+    from .people import read_portrait
 
     try:
         picture, index = read_portrait(path, selector, tracker)
@@ -99,7 +100,7 @@ def _examine_portrait(path: Path, selector: str, tracker: FaceTracker) -> list[F
 def _examine_driving(path: Path, selector: str, tracker: FaceTracker, progress: Progress) -> list[Finding]:
     from animate.media import VideoReader
 
-    from .animate_job import choose_track
+    from .people import choose_track
 
     try:
         with VideoReader(path) as reader:

@@ -13,7 +13,9 @@ import typer
 
 from animate.errors import MienError, OptionError
 
-from . import cli_motion
+from . import cli_motion, cli_talk
+from . import cli_options as shared
+from .cli_options import FACES, MOVE, OUTPUT
 
 EXIT_PROBLEM = 1  # `mien check` found something that makes the job fail
 EXIT_ERROR = 2  # a MienError or a mistake in the options
@@ -22,7 +24,7 @@ EXIT_INTERRUPTED = 130
 
 app = typer.Typer(
     name="mien",
-    help="Animates a portrait with the expressions and head movements of a driving video.",
+    help="Makes a portrait move: with a driving video, with speech; and gives videos another speech.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -49,19 +51,10 @@ def _global_options(
         os.environ["MIEN_DEBUG"] = "1"
 
 
-MOVE = "Movement"
-FACES = "Faces"
-OUTPUT = "Output"
-MODEL = "Model"
-
-
 @app.command()
 def animate(
     source: Annotated[Path, typer.Option("--source", "-s", help="Portrait: any picture with a face.")],
-    output: Annotated[
-        Path,
-        typer.Option("--output", "-o", help="Video to write: .mp4, .mov, .webm, .gif, or frames as name-%05d.png."),
-    ],
+    output: shared.VideoOutput,
     driving: Annotated[
         Path | None, typer.Option("--driving", "-d", help="Video whose movements the portrait makes.")
     ] = None,
@@ -81,15 +74,7 @@ def animate(
         str,
         typer.Option("--region", help="What moves: all, exp, pose, lips, eyes; or several.", rich_help_panel=MOVE),
     ] = "all",
-    strength: Annotated[
-        str,
-        typer.Option(
-            "--strength",
-            help="How much each region moves, 1 is as driven: eyes=1.2,jaw=0.8 "
-            "(eyes, brows, lips, jaw, gaze, rotation, translation, all).",
-            rich_help_panel=MOVE,
-        ),
-    ] = "",
+    strength: shared.Strength = "",
     smooth: Annotated[
         float | None,
         typer.Option("--smooth", help="Steady the movement, 0 to 1; blinks stay.", rich_help_panel=MOVE),
@@ -100,15 +85,7 @@ def animate(
     trim_end: Annotated[
         float | None, typer.Option("--trim-end", help="End at this second of the clip.", rich_help_panel=MOVE)
     ] = None,
-    face: Annotated[
-        str,
-        typer.Option(
-            "--face",
-            help="The portrait's face to animate: number (0 is the largest), largest, left, right, "
-            "left-to-right:N, or a reference picture of the person.",
-            rich_help_panel=FACES,
-        ),
-    ] = "largest",
+    face: shared.PortraitFace = "largest",
     driving_face: Annotated[
         str,
         typer.Option(
@@ -117,67 +94,32 @@ def animate(
             rich_help_panel=FACES,
         ),
     ] = "largest",
-    tracker: Annotated[
-        str,
-        typer.Option(
-            "--tracker",
-            help="auto, mediapipe, mediapipe-tasks, insightface, face-alignment.",
-            rich_help_panel=FACES,
-        ),
-    ] = "auto",
-    crf: Annotated[
-        int, typer.Option("--crf", min=0, max=63, help="Quality: smaller is better.", rich_help_panel=OUTPUT)
-    ] = 18,
-    codec: Annotated[
-        str,
-        typer.Option("--codec", help="auto (by suffix), h264, vp9, prores, png, gif.", rich_help_panel=OUTPUT),
-    ] = "auto",
+    tracker: shared.Tracker = "auto",
+    crf: shared.Crf = 18,
+    codec: shared.Codec = "auto",
     side_by_side: Annotated[
         bool,
         typer.Option("--side-by-side", help="Show portrait, driver and result in a row.", rich_help_panel=OUTPUT),
     ] = False,
-    overwrite: Annotated[
-        bool,
-        typer.Option(
-            "--overwrite/--no-overwrite",
-            "-y/-n",
-            help="Whether an older output may be replaced; an input never is.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = True,
-    report: Annotated[
-        Path | None, typer.Option("--report", help="Write the run's report as JSON.", rich_help_panel=OUTPUT)
-    ] = None,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Say nothing but errors.", rich_help_panel=OUTPUT)
-    ] = False,
-    model: Annotated[
-        str, typer.Option("--model", help="mini, or a folder with a trained model.", rich_help_panel=MODEL)
-    ] = "mini",
-    steps: Annotated[
-        int | None,
-        typer.Option("--steps", min=1, max=50, help="Denoising steps a frame.", rich_help_panel=MODEL),
-    ] = None,
-    seed: Annotated[
-        int, typer.Option("--seed", min=0, help="Same seed and input: same frames.", rich_help_panel=MODEL)
-    ] = 0,
-    device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ….", rich_help_panel=MODEL)] = "cpu",
-    method: Annotated[
-        str,
-        typer.Option("--method", help="mini, or for comparison prior, warp, still.", hidden=True),
-    ] = "mini",
+    overwrite: shared.Overwrite = True,
+    report: shared.Report = None,
+    quiet: shared.Quiet = False,
+    model: shared.Model = "mini",
+    steps: shared.Steps = None,
+    seed: shared.Seed = 0,
+    device: shared.Device = "cpu",
+    method: shared.Method = "mini",
 ) -> None:
     """Animate a portrait with a driving video or a motion file."""
-    from .animate_job import AnimateOptions, run
-    from .console import Progress, err_console
-
     arguments = dict(locals())
-    for name in ("quiet", "AnimateOptions", "run", "Progress", "err_console"):
-        arguments.pop(name)
-    options = AnimateOptions(**arguments)
-    result = run(options, Progress(quiet))
-    if not quiet:
-        err_console().print(result.paragraph(), markup=False)
+    from .animate_job import AnimateOptions, run
+
+    arguments.pop("quiet")
+    shared.run_job(run, AnimateOptions(**arguments), quiet)
+
+
+app.command()(cli_talk.talk)
+app.command()(cli_talk.dub)
 
 
 @app.command()

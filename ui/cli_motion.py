@@ -44,9 +44,9 @@ def extract(
     quiet: Quiet = False,
 ) -> None:
     """Save the movements of a video as a motion file."""
-    from .animate_job import choose_track
     from .console import Progress
     from .options import parse_trim
+    from .people import choose_track
 
     parse_trim(trim_start, trim_end)
     require_file(driving, "driving video")

@@ -25,16 +25,18 @@ def mien_version() -> str:
 
 @dataclass
 class RunReport:
-    """The facts of one `mien animate`.
+    """The facts of one `mien animate`, `mien talk` or `mien dub`.
 
+    command: which of them. driving: what gave the movement: a video, a motion, or the sound with the speech.
     seconds: time per stage in the order they ran; the animator's own stages stand in `animation_seconds`.
-    bridged_frames: frame numbers (from 0) that had no face and were interpolated.
+    bridged_frames: frame numbers (from 0) that had no face and were interpolated; `mien dub` leaves them as they are.
     notes: sentences about everything that was skipped, replaced or may surprise.
     """
 
     source: str
     driving: str
     output: str
+    command: str = "animate"
     model: str = "mini"
     method: str = "mini"
     seed: int = 0
@@ -96,7 +98,7 @@ class RunReport:
         sound = "no sound" if self.sound == "none" else f"sound {self.sound}"
         sentences = [
             f"{self.output}: {self.frames} frames of {self.width}×{self.height} at {rate} frames/s, {sound}.",
-            self._bridged_sentence(),
+            *self._bridged_sentence(),
             f"It took {self.total_seconds:.1f} s ({self.frames_per_second:.1f} frames/s): {self._stages()}.",
             *self.notes,
         ]
@@ -112,11 +114,12 @@ class RunReport:
             parts.append(text)
         return ", ".join(parts)
 
-    def _bridged_sentence(self) -> str:
+    def _bridged_sentence(self) -> list[str]:
         if not self.bridged_frames:
-            return "Every frame had a face."
+            return [] if self.command == "talk" else ["Every frame had a face."]
         noun = "frame" if len(self.bridged_frames) == 1 else "frames"
-        return f"{len(self.bridged_frames)} {noun} without a face ({ranges(self.bridged_frames)}) were bridged."
+        what = f"{len(self.bridged_frames)} {noun} without a face ({ranges(self.bridged_frames)})"
+        return [f"{what} stayed as they are." if self.command == "dub" else f"{what} were bridged."]
 
 
 def ranges(numbers: list[int], most: int = 8) -> str:

@@ -73,6 +73,20 @@ RECORDS = (
         origin="trained here",
     ),
     WeightRecord(
+        name="talk",
+        purpose="speech to the movements of the lower face (mien talk, mien dub)",
+        files=(
+            "talk/config.json",
+            "talk/diffusion_pytorch_model.safetensors",
+            "talk/basis.safetensors",
+            "talk/visemes.safetensors",
+            "talk/README.md",
+        ),
+        licence="Apache-2.0",
+        source="trained by talking_face.train; the model card lists the training data and its licences",
+        origin="trained here",
+    ),
+    WeightRecord(
         name="canonical-face",
         purpose="the mean face that poses are measured against",
         files=("canonical_face.safetensors",),

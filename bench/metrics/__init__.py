@@ -1,13 +1,27 @@
-"""The benchmark's metrics, one idea a file. ``METRICS`` holds them in the order of a report's columns."""
+"""The benchmark's metrics, one idea a file, in the order of a report's columns.
+
+``METRICS`` look at a method's pictures, ``SPEECH_METRICS`` at what its motion does with the mouth over time.
+"""
 
 from bench.metrics.base import Metric, Reference, Sample
+from bench.metrics.closures_met import ClosuresMet
 from bench.metrics.detail import InnerDetail
 from bench.metrics.flicker import Flicker
 from bench.metrics.identity import Identity
+from bench.metrics.jerk import Jerk
 from bench.metrics.l1 import EyesL1, FaceL1, InnerL1, MouthL1
+from bench.metrics.lag import Lag
 from bench.metrics.landmark import LandmarkDistance
 from bench.metrics.opening import EyeCorrelation, MouthCorrelation
 from bench.metrics.psnr import FacePSNR
+from bench.metrics.silence_motion import SilenceMotion
+from bench.metrics.speech import SpeechMetric
+from bench.metrics.speech_correlation import (
+    BestOpenCorrelation,
+    ClosureCorrelation,
+    OpenCorrelation,
+    WidthCorrelation,
+)
 from bench.metrics.ssim import FaceSSIM
 
 METRICS: dict[str, type[Metric]] = {
@@ -28,7 +42,30 @@ METRICS: dict[str, type[Metric]] = {
     )
 }
 
-__all__ = ["METRICS", "Metric", "Reference", "Sample", "create_metrics", "missing_metrics"]
+SPEECH_METRICS: dict[str, SpeechMetric] = {
+    metric.name: metric()
+    for metric in (
+        OpenCorrelation,
+        BestOpenCorrelation,
+        WidthCorrelation,
+        ClosureCorrelation,
+        Lag,
+        ClosuresMet,
+        SilenceMotion,
+        Jerk,
+    )
+}
+
+__all__ = [
+    "METRICS",
+    "SPEECH_METRICS",
+    "Metric",
+    "Reference",
+    "Sample",
+    "SpeechMetric",
+    "create_metrics",
+    "missing_metrics",
+]
 
 
 def missing_metrics() -> dict[str, str]:

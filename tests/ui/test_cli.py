@@ -36,7 +36,7 @@ def test_version_is_the_installed_one(mien):
 def test_help_names_every_command(mien):
     code, out, _ = mien("--help")
     assert code == 0
-    assert all(command in out for command in ("animate", "check", "models", "motion"))
+    assert all(command in out for command in ("animate", "talk", "dub", "check", "models", "motion"))
 
 
 def test_video_has_the_drivers_rate_length_and_sound_and_the_report_says_so(mien, files, tmp_path):

@@ -1,0 +1,129 @@
+"""`mien talk` and `mien dub`: option parsing only; the work is in `talk_job` and `dub_job`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import cli_options as shared
+from .cli_options import MOVE, OUTPUT
+
+
+def talk(
+    source: Annotated[Path, typer.Option("--source", "-s", help="Portrait: any picture with a face.")],
+    audio: shared.Speech,
+    output: shared.VideoOutput,
+    fps: Annotated[
+        str, typer.Option("--fps", help="Frames a second, such as 25 or 30000/1001.", rich_help_panel=OUTPUT)
+    ] = "25",
+    pose_from: Annotated[
+        Path | None,
+        typer.Option(
+            "--pose-from",
+            help="Video whose head movement the portrait makes, there and back again if it is shorter than the speech.",
+            rich_help_panel=MOVE,
+        ),
+    ] = None,
+    emotion: Annotated[
+        str,
+        typer.Option("--emotion", help="neutral, happy, sad, angry, surprised.", rich_help_panel=MOVE),
+    ] = "neutral",
+    style: shared.Style = "neutral",
+    mouth: shared.Mouth = 1.0,
+    head_motion: Annotated[
+        float,
+        typer.Option("--head-motion", help="0 (the head stays) to 1 (lively).", rich_help_panel=MOVE),
+    ] = 0.5,
+    blinks: Annotated[bool, typer.Option("--blinks/--no-blinks", help="Blink.", rich_help_panel=MOVE)] = True,
+    strength: shared.Strength = "",
+    save_motion: Annotated[
+        Path | None,
+        typer.Option("--save-motion", help="Keep the movement as a motion file as well.", rich_help_panel=OUTPUT),
+    ] = None,
+    face: shared.PortraitFace = "largest",
+    tracker: shared.Tracker = "auto",
+    crf: shared.Crf = 18,
+    codec: shared.Codec = "auto",
+    side_by_side: Annotated[
+        bool, typer.Option("--side-by-side", help="Show portrait and result in a row.", rich_help_panel=OUTPUT)
+    ] = False,
+    overwrite: shared.Overwrite = True,
+    report: shared.Report = None,
+    quiet: shared.Quiet = False,
+    model: shared.Model = "mini",
+    speech_model: shared.SpeechModel = "mini",
+    steps: shared.Steps = None,
+    seed: shared.Seed = 0,
+    device: shared.Device = "cpu",
+    method: shared.Method = "mini",
+    speech_method: shared.SpeechMethod = "mini",
+) -> None:
+    """Make a portrait say what is said in a sound file."""
+    arguments = dict(locals())
+    from .talk_job import TalkJob, run
+
+    arguments.pop("quiet")
+    shared.run_job(run, TalkJob(**arguments), quiet)
+
+
+def dub(
+    video: Annotated[Path, typer.Option("--video", "-v", help="Video of the person who is to say something else.")],
+    audio: shared.Speech,
+    output: shared.VideoOutput,
+    longer: Annotated[
+        str,
+        typer.Option(
+            "--longer",
+            help="A sound longer than the picture: loop (play it backwards and forwards again, without a jump), "
+            "hold (keep the last frame, whose eyes go on blinking), trim (end with the picture).",
+            rich_help_panel=MOVE,
+        ),
+    ] = "loop",
+    shorter: Annotated[
+        str,
+        typer.Option(
+            "--shorter",
+            help="A sound shorter than the picture: rest (the mouth rests to the picture's end), "
+            "keep (it goes back to its own movement), trim (end with the sound).",
+            rich_help_panel=MOVE,
+        ),
+    ] = "rest",
+    style: shared.Style = "neutral",
+    mouth: shared.Mouth = 1.0,
+    strength: Annotated[
+        str,
+        typer.Option("--strength", help="How much lips and jaw move: lips=1.2,jaw=0.8.", rich_help_panel=MOVE),
+    ] = "",
+    face: Annotated[
+        str,
+        typer.Option(
+            "--face",
+            help="The person to dub: number (0 is the largest), largest, left, right, left-to-right:N.",
+            rich_help_panel=shared.FACES,
+        ),
+    ] = "largest",
+    tracker: shared.Tracker = "auto",
+    crf: shared.Crf = 18,
+    codec: shared.Codec = "auto",
+    side_by_side: Annotated[
+        bool, typer.Option("--side-by-side", help="Show the video and the result in a row.", rich_help_panel=OUTPUT)
+    ] = False,
+    overwrite: shared.Overwrite = True,
+    report: shared.Report = None,
+    quiet: shared.Quiet = False,
+    model: shared.Model = "mini",
+    speech_model: shared.SpeechModel = "mini",
+    steps: shared.Steps = None,
+    seed: shared.Seed = 0,
+    device: shared.Device = "cpu",
+    method: shared.Method = "mini",
+    speech_method: shared.SpeechMethod = "mini",
+) -> None:
+    """Give the person in a video another speech; head, eyes and background stay the video's."""
+    arguments = dict(locals())
+    from .dub_job import DubJob, run
+
+    arguments.pop("quiet")
+    shared.run_job(run, DubJob(**arguments), quiet)

@@ -1,0 +1,108 @@
+"""From frames to a finished video, with progress and report: what every command that draws has in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from animate.errors import MediaError
+
+from .console import Progress
+from .report import RunReport, mien_version
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from animate.portrait import Portrait
+
+
+def write_video(
+    frames: Iterator[np.ndarray],
+    path: Path,
+    fps: Fraction,
+    report: RunReport,
+    progress: Progress,
+    *,
+    total: int | None,
+    crf: int,
+    codec: str,
+    sound: tuple[Path, float] | None = None,
+    alpha: bool = False,
+    what: str = "portrait animation",
+) -> None:
+    """Draws every frame and writes it; the output's name appears only when all are written.
+
+    frames: made while they are asked for. total: how many to expect, for the progress bar. sound: a file, and its
+    second at the first frame. what: of which the video's tag says that it is AI-generated.
+    """
+    from animate.media import VideoWriter
+
+    audio, audio_start = sound or (None, 0.0)
+    with ExitStack() as resources:
+        writer = resources.enter_context(
+            VideoWriter(
+                path,
+                fps,
+                crf=crf,
+                codec=codec,
+                audio=audio,
+                audio_start=audio_start,
+                alpha=alpha,
+                metadata={"comment": f"AI-generated {what}, Mien {mien_version()}"},
+            )
+        )
+        frames = progress.follow(frames, "animating", total)
+        while True:
+            with report.stage("animation"):
+                frame = next(frames, None)
+            if frame is None:
+                break
+            with report.stage("encoding"):
+                writer.write(frame)
+            report.frames += 1
+            report.height, report.width = frame.shape[:2]
+        with report.stage("encoding"):
+            writer.close()
+    for sentence in writer.warnings:
+        report.note(sentence)
+    report.fps, report.sound = str(fps), writer.sound
+
+
+def keeps_transparency(path: Path, codec: str, portrait: Portrait) -> bool:
+    """Whether a transparent portrait stays transparent; the writer says so in a warning where it cannot."""
+    from animate.media import check_output
+
+    if portrait.image.shape[2] == 3:
+        return False
+    try:
+        return check_output(path, (), codec, alpha=True).codec is not None
+    except MediaError:
+        return False
+
+
+def in_a_row(
+    frames: Iterator[np.ndarray], still: np.ndarray | None = None, others: Iterator[np.ndarray] | None = None
+) -> Iterator[np.ndarray]:
+    """Rows of pictures: a still one, a frame of another clip (whose last one goes on when it ends), and the frame; each
+    where there is one, all as high as the first."""
+    from animate.compositing import side_by_side
+
+    first = [] if still is None else [flatten(still)]
+    other = None
+    for frame in frames:
+        if others is not None:
+            other = next(others, other)
+        yield side_by_side(*first, *([] if other is None else [other]), flatten(frame))
+
+
+def flatten(image: np.ndarray) -> np.ndarray:
+    """(H, W, 3) picture; a transparent one is laid on mid grey."""
+    import numpy as np
+
+    if image.shape[2] == 3:
+        return image
+    alpha = image[..., 3:].astype(np.float32) / 255
+    return (image[..., :3] * alpha + 128 * (1 - alpha)).round().astype(np.uint8)

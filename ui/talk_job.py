@@ -1,0 +1,200 @@
+"""The work behind `mien talk`: a portrait and a speech in, one video out.
+
+Everything streams: sound comes in blocks, movement in stretches, frames one by one, so that an hour of speech needs no
+more memory than a minute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import options as words
+from .cli_motion import parse_fps
+from .console import Progress
+from .drawing import in_a_row, keeps_transparency, write_video
+from .paths import check_output, check_video_output, require_file
+from .people import faces_note, read_portrait, tracker_name
+from .report import RunReport, peak_memory_mb
+from .speech import Speech, timed
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from animate.faces import FaceTracker
+    from animate.motion import Motion
+    from talking_face.head_track import HeadTrack
+    from talking_face.talker import TalkOptions
+
+
+@dataclass(frozen=True)
+class TalkJob:
+    """Everything that `mien talk` can be told; see there. Raises OptionError for what is not understood."""
+
+    source: Path
+    audio: Path
+    output: Path
+    fps: str = "25"
+    pose_from: Path | None = None
+    emotion: str = "neutral"
+    style: str = "neutral"
+    mouth: float = 1.0
+    head_motion: float = 0.5
+    blinks: bool = True
+    strength: str = ""
+    save_motion: Path | None = None
+    face: str = "largest"
+    tracker: str = "auto"
+    crf: int = 18
+    codec: str = "auto"
+    side_by_side: bool = False
+    overwrite: bool = True
+    report: Path | None = None
+    model: str = "mini"
+    speech_model: str = "mini"
+    steps: int | None = None
+    seed: int = 0
+    device: str = "cpu"
+    method: str = "mini"
+    speech_method: str = "mini"
+    rate: Fraction = field(init=False)
+    strengths: dict[str, float] = field(init=False)
+    acting: TalkOptions = field(init=False)
+
+    def __post_init__(self) -> None:
+        from talking_face.talker import TalkOptions
+
+        object.__setattr__(self, "rate", parse_fps(self.fps))
+        object.__setattr__(self, "strengths", words.parse_strengths(self.strength))
+        head_motion = 0.0 if self.pose_from is not None else self.head_motion
+        acting = TalkOptions(self.mouth, head_motion, self.emotion, self.style, self.blinks, self.seed)
+        object.__setattr__(self, "acting", acting)
+
+
+def run(job: TalkJob, progress: Progress) -> RunReport:
+    """Draws and writes the video; returns the report (also written to job.report).
+
+    Raises MienError subclasses whose message is one sentence; then there is no file under the output's name
+    that was not there before.
+    """
+    speech = _check_files(job)
+    report = RunReport(
+        source=str(job.source),
+        driving=str(job.audio),
+        output=str(job.output),
+        command="talk",
+        model=job.model,
+        method=job.method,
+        seed=job.seed,
+    )
+    with ExitStack() as resources:
+        with report.stage("loading"), progress.stage("loading the models"):
+            from animate.animator import PortraitAnimator
+            from animate.faces import create_tracker
+            from talking_face.talker import Talker
+
+            tracker = create_tracker(tracker_name(job.tracker, job.face))
+            resources.callback(tracker.close)
+            portrait, face = read_portrait(job.source, job.face, tracker)
+            talker = Talker.from_pretrained(job.speech_model, job.speech_method, job.device)
+            animator = PortraitAnimator.from_pretrained(job.model, job.method, job.device, job.steps, job.seed)
+        if (note := faces_note(portrait, job.face)) is not None:
+            report.note(note)
+        head = None if job.pose_from is None else _follow_head(job.pose_from, tracker, report, progress)
+        kept: list[Motion] | None = None if job.save_motion is None else []
+        motions = timed(talker.motions(speech.blocks(), job.rate, job.acting), animator)
+        own = portrait.faces[face].landmarks
+        frames = animator.render(portrait, _landmarks(own, motions, head, job.strengths, kept), own)
+        if job.side_by_side:
+            frames = in_a_row(frames, portrait.image)
+        write_video(
+            frames,
+            job.output,
+            job.rate,
+            report,
+            progress,
+            total=speech.frames(job.rate),
+            crf=job.crf,
+            codec=job.codec,
+            sound=(job.audio, 0.0),
+            alpha=not job.side_by_side and keeps_transparency(job.output, job.codec, portrait),
+            what="talking portrait",
+        )
+    if kept is not None:
+        save_motions(kept, job.save_motion, job.audio.name)
+    speech.note(report)
+    report.animation_seconds = {name: round(value, 3) for name, value in animator.timings.items()}
+    report.peak_memory_mb = peak_memory_mb()
+    if job.report is not None:
+        report.write(job.report)
+    return report
+
+
+def _check_files(job: TalkJob) -> Speech:
+    require_file(job.source, "portrait")
+    require_file(job.audio, "speech")
+    inputs = [job.source, job.audio]
+    if job.pose_from is not None:
+        inputs.append(require_file(job.pose_from, "pose video"))
+    inputs += [ref for ref in (words.face_reference(job.face),) if ref is not None]
+    check_video_output(job.output, inputs, job.codec, job.crf, job.overwrite)
+    outputs = [job.output]
+    for path in (job.save_motion, job.report):
+        if path is not None:
+            check_output(path, [*inputs, *outputs])
+            outputs.append(path)
+    return Speech(job.audio)
+
+
+def _follow_head(path: Path, tracker: FaceTracker, report: RunReport, progress: Progress) -> HeadTrack:
+    from animate.media import VideoReader
+    from talking_face.following import follow
+    from talking_face.head_track import HeadTrack
+
+    with report.stage("tracking"), VideoReader(path) as reader:
+        frames = progress.follow(reader, "tracking", reader.frames)
+        face = follow(tracker, frames, reader.fps, path)
+        for sentence in reader.warnings:
+            report.note(sentence)
+    missing = int((~face.valid).sum())
+    if missing:
+        report.note(f"{missing} frames of {path} show no face: the head's movement was bridged there.")
+    return HeadTrack(face)
+
+
+def _landmarks(
+    own: np.ndarray,
+    motions: Iterator[Motion],
+    head: HeadTrack | None,
+    strengths: dict[str, float],
+    kept: list[Motion] | None,
+) -> Iterator[np.ndarray]:
+    """The portrait's landmarks (478, 3) px, frame by frame; the stretches of motion go into `kept`, if given."""
+    from animate.retarget import Retargeter
+    from talking_face.lips import rest_like
+
+    first = 0
+    for motion in motions:
+        if head is not None:
+            motion = head.put_on(motion, first)
+        if kept is not None:
+            kept.append(motion)
+        first += len(motion)
+        targets = Retargeter(own, rest_like(motion, own), strengths=strengths)
+        for start in range(0, len(motion), 32):
+            yield from targets(slice(start, start + 32))
+
+
+def save_motions(parts: list[Motion], path: Path, source: str) -> None:
+    """Writes consecutive stretches as one motion file. Raises MotionError where it cannot be written."""
+    from dataclasses import replace
+
+    import numpy as np
+
+    names = ("rotation", "translation", "scale", "expression", "gaze", "valid")
+    whole = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    replace(parts[0], **whole, source=source).save(path)
