@@ -75,7 +75,7 @@ class PortraitAnimator:
 
         Raises:
             WeightsError: the folder is not there or does not hold a pipeline.
-            OptionError: an unknown method, or steps out of range.
+            OptionError: an unknown method, steps out of range, or a device that cannot be used here.
         """
         if method != "mini":
             return cls(None, method)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from animate.compositing import paste
+from animate.device import check_device
 from animate.expression import expression_features, mirror_features
 from animate.regions import REGIONS, Region, cut, gate, region_map, window_matrix
 from animate.warp import PortraitWarp
@@ -43,13 +44,14 @@ class RegionPainter:
         from animate.pipelines.landmark import LandmarkAnimationPipeline
 
         logging.disable_progress_bar()
+        place = check_device(device)
         try:
             pipeline = LandmarkAnimationPipeline.from_pretrained(
                 folder, dtype=compute_dtype(device), low_cpu_mem_usage=False
             )
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise WeightsError(f"The model in {folder} cannot be loaded ({error}); fetch or export it anew.") from error
-        pipeline.to(device)
+        pipeline.to(place)
         return cls(pipeline, steps, seed)
 
     @property

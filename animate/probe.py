@@ -170,7 +170,10 @@ def sound_of(path: str | Path) -> SoundInfo | None:
     stderr = ffmpeg.run(ffmpeg.banner_command(path)).stderr.decode("utf-8", "replace")
     banner = parse_banner(stderr)
     if banner is None or set(banner.formats) & NOT_VIDEO:
-        raise MediaError(f"{path} cannot be read as sound or video ({ffmpeg.complaint(stderr)}).")
+        reason = ffmpeg.complaint(stderr)
+        raise MediaError(
+            f"{path} cannot be read as sound or video ({reason}): give a sound file, or a video that has sound."
+        )
     return banner.sound
 
 

@@ -7,13 +7,10 @@ Prints a row for each method, the verdict on every bar, and notes on what was no
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +19,12 @@ from animate.errors import MienError
 from animate.media import write_image
 from animate.motion import Motion
 from bench.clips import MAX_SIDE, Clip, find_clips
+from bench.command import as_settings, clips_parser, comma_separated, load_systems
 from bench.contact_sheet import SheetCollector
 from bench.metrics import METRICS, missing_metrics
 from bench.redetect import Redetector
 from bench.reenactment import METHODS, TRUTH, Score, System, Truth, load_system, prepare, score
+from bench.report import align, versions, write_json
 from bench.verdict import Bar, Means, verdict
 
 SCHEMA = 1
@@ -69,24 +68,6 @@ class ClipResult:
     size: tuple[int, int] = (0, 0)
     scores: dict[str, Score] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
-
-
-def load_systems(methods: Sequence[str], seed: int, steps: int | None) -> tuple[dict[str, System], dict[str, str]]:
-    """Load methods: name -> system, and name -> sentence for those whose weights are missing.
-
-    Raises:
-        MienError: none of them can be loaded.
-    """
-    systems: dict[str, System] = {}
-    absent: dict[str, str] = {}
-    for name in methods:
-        try:
-            systems[name] = load_system(name, seed, steps)
-        except MienError as error:
-            absent[name] = str(error)
-    if not systems:
-        raise MienError(" ".join(absent.values()))
-    return systems, absent
 
 
 def measure_clip(
@@ -158,8 +139,7 @@ def format_table(table: Means, counted: dict[str, int]) -> str:
     for method, values in table.items():
         lines.append([method, *(_figure(name, values[name]) for name in METRICS)])
     lines.append(["clips", *(str(counted[name]) for name in METRICS)])
-    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
-    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
+    return align(lines)
 
 
 def notes(results: Sequence[ClipResult], counted: dict[str, int], stride: int) -> list[str]:
@@ -207,7 +187,7 @@ def report(
         "schema": SCHEMA,
         "benchmark": "reenact-self",
         "settings": settings,
-        "versions": _versions(),
+        "versions": versions(PACKAGES),
         "metrics": {
             name: {key: getattr(metric, key) for key in ("direction", "unit", "source", "needs")}
             for name, metric in METRICS.items()
@@ -234,31 +214,9 @@ def _figure(name: str, value: float | None) -> str:
     return f"{value:.2f}" if name == "face_psnr" else f"{value:.4f}"
 
 
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def _write_json(path: Path, data: dict) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    partial.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(partial, path)
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bench.reenact", description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder of clips, searched recursively")
-    parser.add_argument("--limit", type=int, default=None, help="only the first so many clips")
-    parser.add_argument("--json", type=Path, default=None, help="write the whole report here")
-    parser.add_argument("--methods", default=",".join(METHODS), help="comma-separated; a model folder is also taken")
+    parser = clips_parser("bench.reenact", __doc__, "folder of clips, searched recursively", METHODS)
     parser.add_argument("--max-frames", type=int, default=MAX_FRAMES, help="frames of each clip, from its beginning")
-    parser.add_argument("--subjects", default=None, help="comma-separated; only these people of the manifest")
     parser.add_argument("--stride", type=int, default=1, help="re-detect landmarks on every so many frames")
     parser.add_argument("--sheets", type=Path, default=None, help="folder for a contact sheet of each clip")
     parser.add_argument("--seed", type=int, default=0, help="seed of the method mini")
@@ -272,12 +230,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.max_frames < 2 or options.stride < 1:
         parser.error("--max-frames must be at least 2 and --stride at least 1")
-    methods = [name for name in options.methods.split(",") if name]
-    subjects = options.subjects.split(",") if options.subjects else None
     results: list[ClipResult] = []
     try:
+        subjects = comma_separated(options.subjects) or None
         clips = find_clips(options.data, options.max_frames, subjects, options.limit)
-        systems, absent = load_systems(methods, options.seed, options.steps)
+        names = comma_separated(options.methods)
+        systems, absent = load_systems(names, lambda name: load_system(name, options.seed, options.steps))
         redetector = Redetector()
         for i, clip in enumerate(clips, 1):
             results.append(measure_clip(clip, systems, redetector, options.stride, options.sheets))
@@ -299,8 +257,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ]
     print(format_table(table, counted), "", *bars, "", *remarks, sep="\n")
     if options.json:
-        settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()}
-        _write_json(options.json, report(results, table, counted, bars, remarks, settings | {"max_side": MAX_SIDE}))
+        told = as_settings(options) | {"max_side": MAX_SIDE}
+        write_json(options.json, report(results, table, counted, bars, remarks, told))
     return 0
 
 

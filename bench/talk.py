@@ -16,6 +16,7 @@ from pathlib import Path
 from animate.errors import MienError
 from animate.faces import FaceTracker, create_tracker
 from bench.clips import Clip, find_clips
+from bench.command import as_settings, clips_parser, comma_separated, load_systems
 from bench.report import write_json
 from bench.speech_clips import LeftOut, prepare
 from bench.talk_report import (
@@ -32,24 +33,6 @@ from bench.talking import METHODS, MISMATCHED, TRUTH, Score, System, load_system
 
 MAX_SECONDS = 60.0
 """Seconds used of each clip, from its beginning."""
-
-
-def load_systems(methods: Sequence[str]) -> tuple[dict[str, System], dict[str, str]]:
-    """Load methods: name -> system, and name -> sentence for those that cannot be loaded.
-
-    Raises:
-        MienError: none of them can be loaded.
-    """
-    systems: dict[str, System] = {}
-    absent: dict[str, str] = {}
-    for name in methods:
-        try:
-            systems[name] = load_system(name)
-        except MienError as error:
-            absent[name] = str(error)
-    if not systems:
-        raise MienError(" ".join(absent.values()) or "No method is named: give at least one.")
-    return systems, absent
 
 
 def measure_clip(
@@ -90,13 +73,8 @@ def add_mismatched(results: Sequence[ClipResult], judged: str) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bench.talk", description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder of clips with sound, searched recursively")
-    parser.add_argument("--limit", type=int, default=None, help="only the first so many clips")
-    parser.add_argument("--json", type=Path, default=None, help="write the whole report here")
-    parser.add_argument("--methods", default=",".join(METHODS), help="comma-separated; a model folder is also taken")
+    parser = clips_parser("bench.talk", __doc__, "folder of clips with sound, searched recursively", METHODS)
     parser.add_argument("--max-seconds", type=float, default=MAX_SECONDS, help="of each clip, from its beginning")
-    parser.add_argument("--subjects", default=None, help="comma-separated; only these people of the manifest")
     parser.add_argument("--any-sound", action="store_true", help="also clips whose sound does not look like speech")
     parser.add_argument("--cache", type=Path, default=None, help="folder that keeps tracks and phones for the next run")
     return parser
@@ -108,12 +86,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if not 0 < options.max_seconds < math.inf:
         parser.error("--max-seconds must be more than 0")
-    methods = [name for name in options.methods.split(",") if name]
-    subjects = options.subjects.split(",") if options.subjects else None
     results: list[ClipResult] = []
     try:
-        clips = find_clips(options.data, sys.maxsize, subjects, options.limit)
-        systems, absent = load_systems(methods)
+        clips = find_clips(options.data, sys.maxsize, comma_separated(options.subjects) or None, options.limit)
+        systems, absent = load_systems(comma_separated(options.methods), load_system)
         with create_tracker() as tracker:
             for i, clip in enumerate(clips, 1):
                 results.append(
@@ -136,9 +112,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(format_table(means, counted), "", *map(format_bar, bars), "", sep="\n")
     print(format_clips(results, rows), "", *remarks, sep="\n")
     if options.json:
-        settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()}
-        settings |= {"judged": judged}
-        write_json(options.json, report(results, means, medians, counted, bars, remarks, settings))
+        told = as_settings(options) | {"judged": judged}
+        write_json(options.json, report(results, means, medians, counted, bars, remarks, told))
     return 0
 
 

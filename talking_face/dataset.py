@@ -1,7 +1,8 @@
 """Training data of the speech model: packed synthetic speech with phones, and tracked clips with sound.
 
-    python -m talking_face.dataset corpus CORPUS PACK          sounds and phones of `talking_face.corpus` into one file
-    python -m talking_face.dataset clips FOLDER... PACK        tracks every clip with speech (or reads --tracks) and
+    python -m talking_face.dataset corpus PACK CORPUS       sounds and phones of `talking_face.corpus` into one file
+    python -m talking_face.dataset speech PACK FOLDER...    recorded speech, its phones aligned
+    python -m talking_face.dataset clips PACK FOLDER...     tracks every clip with speech (or reads --tracks) and
     aligns its phones
 
 A pack is a safetensors file of flat arrays with offsets; features are kept in half precision.

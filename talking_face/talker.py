@@ -93,7 +93,8 @@ class Talker:
     def from_pretrained(cls, name_or_folder: str | Path = "mini", method: str = "mini", device: str = "cpu") -> Talker:
         """The embedded "mini", or a folder with basis.safetensors and AudioToExpression.
 
-        Raises WeightsError where the folder is not there or holds something else.
+        Raises WeightsError where the folder is not there or holds something else, OptionError for a device that cannot
+        be used here.
         """
         folder = EMBEDDED if str(name_or_folder) == "mini" else Path(name_or_folder)
         if not (folder / "basis.safetensors").is_file():
@@ -103,10 +104,12 @@ class Talker:
         basis = LowerFaceBasis.load(folder / "basis.safetensors")
         network = None
         if method == "mini":
+            from animate.device import check_device
             from talking_face.model import AudioToExpression
 
+            place = check_device(device)
             try:
-                network = AudioToExpression.from_pretrained(folder, low_cpu_mem_usage=False).float().to(device).eval()
+                network = AudioToExpression.from_pretrained(folder, low_cpu_mem_usage=False).float().to(place).eval()
             except (OSError, ValueError, RuntimeError) as error:
                 raise WeightsError(f"The speech model in {folder} cannot be read: {error}.") from error
             if network.config.coefficients != len(basis):

@@ -17,10 +17,11 @@ from animate.errors import OptionError
 
 from . import options as words
 from .console import Progress
-from .drawing import in_a_row, keeps_transparency, write_video
+from .drawing import in_a_row, keeps_transparency, note_faults, write_video
+from .job import DrawingJob
 from .paths import check_output, check_video_output, find_motion, require_file
-from .people import choose_track, faces_note, read_portrait, tracker_name
-from .report import RunReport, peak_memory_mb
+from .people import choose_track, faces_note, read_portrait
+from .report import RunReport
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,42 +32,27 @@ if TYPE_CHECKING:
     from animate.portrait import Portrait
 
 
-@dataclass(frozen=True)
-class AnimateOptions:
+@dataclass(frozen=True, kw_only=True)
+class AnimateOptions(DrawingJob):
     """Everything that `mien animate` can be told; defaults are the command line's defaults.
 
-    Exactly one of driving (a video) and motion (a file or a built-in name) gives the movement. region and
-    strength are the command line's words, see `ui.options`. trim_start and trim_end are seconds of the clip
-    or motion.
+    Exactly one of driving (a video) and motion (a file or a built-in name) gives the movement. region is the
+    command line's word, see `ui.options`. trim_start and trim_end are seconds of the clip or motion.
     """
 
     source: Path
-    output: Path
     driving: Path | None = None
     motion: str | None = None
-    model: str = "mini"
-    method: str = "mini"
-    device: str = "cpu"
     region: str = "all"
-    strength: str = ""
     relative: bool = True
-    face: str = "largest"
     driving_face: str = "largest"
-    tracker: str = "auto"
     smooth: float | None = None
-    steps: int | None = None
-    seed: int = 0
-    crf: int = 18
-    codec: str = "auto"
     trim_start: float = 0.0
     trim_end: float | None = None
-    side_by_side: bool = False
-    overwrite: bool = True
-    report: Path | None = None
     regions: set[str] = field(init=False)
-    strengths: dict[str, float] = field(init=False)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if (self.driving is None) == (self.motion is None):
             raise OptionError("Give the movement once: either --driving VIDEO or --motion FILE-OR-NAME.")
         if self.driving is not None and self.driving.suffix.lower() == ".safetensors":
@@ -75,7 +61,6 @@ class AnimateOptions:
             raise OptionError(f"--smooth is {self.smooth:g}: it must lie between 0 (off) and 1.")
         words.parse_trim(self.trim_start, self.trim_end)
         object.__setattr__(self, "regions", words.parse_region(self.region))
-        object.__setattr__(self, "strengths", words.parse_strengths(self.strength))
 
 
 def run(options: AnimateOptions, progress: Progress) -> RunReport:
@@ -85,29 +70,12 @@ def run(options: AnimateOptions, progress: Progress) -> RunReport:
     that was not there before.
     """
     movement = _check_files(options)
-    report = RunReport(
-        source=str(options.source),
-        driving=str(options.driving or options.motion),
-        output=str(options.output),
-        model=options.model,
-        method=options.method,
-        seed=options.seed,
-    )
+    report = options.begin("animate", options.source, str(options.driving or options.motion))
     with ExitStack() as resources:
         with report.stage("loading"), progress.stage("loading the models"):
-            from animate.animator import PortraitAnimator
-            from animate.faces import create_tracker
-
-            tracker = create_tracker(tracker_name(options.tracker, options.face))
-            resources.callback(tracker.close)
+            tracker = options.open_tracker(resources)
             portrait, face = read_portrait(options.source, options.face, tracker)
-            animator = PortraitAnimator.from_pretrained(
-                options.model,
-                method=options.method,
-                device=options.device,
-                steps=options.steps,
-                seed=options.seed,
-            )
+            animator = options.load_animator()
         if (note := faces_note(portrait, options.face)) is not None:
             report.note(note)
         sound = None
@@ -120,10 +88,7 @@ def run(options: AnimateOptions, progress: Progress) -> RunReport:
             motion = motion.smooth(options.smooth)
         report.bridged_frames = [int(frame) for frame in (~motion.valid).nonzero()[0]]
         _draw(options, animator, portrait, face, motion, sound, report, progress)
-    report.peak_memory_mb = peak_memory_mb()
-    if options.report is not None:
-        report.write(options.report)
-    return report
+    return options.finish(report, animator.timings)
 
 
 def _check_files(options: AnimateOptions) -> Path:
@@ -137,7 +102,7 @@ def _check_files(options: AnimateOptions) -> Path:
     inputs += [ref for ref in (words.face_reference(options.face),) if ref is not None]
     check_video_output(options.output, inputs, options.codec, options.crf, options.overwrite)
     if options.report is not None:
-        check_output(options.report, [*inputs, options.output])
+        check_output(options.report, inputs, others=[options.output])
     return movement
 
 
@@ -154,10 +119,7 @@ def _track_driving(
     ):
         frames = progress.follow(reader, "tracking", reader.frames)
         track = choose_track(tracker, frames, reader.fps, options.driving_face, path)
-        for sentence in reader.warnings:
-            report.note(sentence)
-        if reader.info.variable_frame_rate:
-            report.note(f"The driving clip's frame rate varies: it was resampled by time to {reader.fps}.")
+        note_faults(reader, report, "driving clip")
         return Motion.from_track(track, source=path.name), reader.start
 
 
@@ -194,18 +156,15 @@ def _draw(
         if options.side_by_side:
             frames = in_a_row(frames, portrait.image, _driving_frames(options, motion.fps, resources))
         write_video(
+            options,
             frames,
-            options.output,
             motion.fps,
             report,
             progress,
             total=len(motion),
-            crf=options.crf,
-            codec=options.codec,
             sound=sound,
             alpha=alpha,
         )
-    report.animation_seconds = {name: round(value, 3) for name, value in animator.timings.items()}
 
 
 def _driving_frames(options: AnimateOptions, fps: Fraction, resources: ExitStack) -> Iterator[np.ndarray] | None:

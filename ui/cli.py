@@ -24,7 +24,7 @@ EXIT_INTERRUPTED = 130
 
 app = typer.Typer(
     name="mien",
-    help="Makes a portrait move: with a driving video, with speech; and gives videos another speech.",
+    help="Animates a portrait with a driving video, makes it talk with a sound file, and dubs videos.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -13,28 +13,37 @@ VideoOutput = Annotated[
     Path,
     typer.Option("--output", "-o", help="Video to write: .mp4, .mov, .webm, .gif, or frames as name-%05d.png."),
 ]
-Speech = Annotated[Path, typer.Option("--audio", "-a", help="Speech: any sound or video file.")]
+Speech = Annotated[Path, typer.Option("--audio", "-a", help="Speech: any sound file, or a video with sound.")]
 Strength = Annotated[
     str,
     typer.Option(
         "--strength",
-        help="How much each region moves, 1 is as driven: eyes=1.2,jaw=0.8 "
+        help="How much each region moves, 1 is unchanged: eyes=1.2,jaw=0.8 "
         "(eyes, brows, lips, jaw, gaze, rotation, translation, all).",
         rich_help_panel=MOVE,
     ),
 ]
 Mouth = Annotated[
-    float, typer.Option("--mouth", help="How far the mouth moves; lips that meet still meet.", rich_help_panel=MOVE)
+    float,
+    typer.Option(
+        "--mouth",
+        help="How far the mouth moves, 0 to 3, 1 is natural; lips that meet still meet.",
+        rich_help_panel=MOVE,
+    ),
 ]
 Style = Annotated[
     str,
-    typer.Option("--style", help="calm, neutral, lively, or a number from -1 to 1.", rich_help_panel=MOVE),
+    typer.Option(
+        "--style",
+        help="How lively the speaker is: calm, neutral, lively, or a number from -1 to 1.",
+        rich_help_panel=MOVE,
+    ),
 ]
 PortraitFace = Annotated[
     str,
     typer.Option(
         "--face",
-        help="The portrait's face to animate: number (0 is the largest), largest, left, right, "
+        help="The face of the portrait that moves: number (0 is the largest), largest, left, right, "
         "left-to-right:N, or a reference picture of the person.",
         rich_help_panel=FACES,
     ),
@@ -43,7 +52,7 @@ Tracker = Annotated[
     str,
     typer.Option(
         "--tracker",
-        help="auto, mediapipe, mediapipe-tasks, insightface, face-alignment.",
+        help="What finds faces: auto, mediapipe, mediapipe-tasks, insightface, face-alignment.",
         rich_help_panel=FACES,
     ),
 ]

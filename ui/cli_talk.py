@@ -15,41 +15,49 @@ def talk(
     source: Annotated[Path, typer.Option("--source", "-s", help="Portrait: any picture with a face.")],
     audio: shared.Speech,
     output: shared.VideoOutput,
-    fps: Annotated[
-        str, typer.Option("--fps", help="Frames a second, such as 25 or 30000/1001.", rich_help_panel=OUTPUT)
-    ] = "25",
     pose_from: Annotated[
         Path | None,
         typer.Option(
             "--pose-from",
-            help="Video whose head movement the portrait makes, there and back again if it is shorter than the speech.",
+            help="Video whose head movement the portrait makes; played there and back where the speech is longer.",
             rich_help_panel=MOVE,
         ),
     ] = None,
     emotion: Annotated[
         str,
-        typer.Option("--emotion", help="neutral, happy, sad, angry, surprised.", rich_help_panel=MOVE),
+        typer.Option(
+            "--emotion", help="Mood of the face: neutral, happy, sad, angry, surprised.", rich_help_panel=MOVE
+        ),
     ] = "neutral",
     style: shared.Style = "neutral",
     mouth: shared.Mouth = 1.0,
     head_motion: Annotated[
         float,
-        typer.Option("--head-motion", help="0 (the head stays) to 1 (lively).", rich_help_panel=MOVE),
+        typer.Option(
+            "--head-motion",
+            help="How much the head moves: 0 (not at all) to 1 (lively); no effect with --pose-from.",
+            rich_help_panel=MOVE,
+        ),
     ] = 0.5,
-    blinks: Annotated[bool, typer.Option("--blinks/--no-blinks", help="Blink.", rich_help_panel=MOVE)] = True,
+    blinks: Annotated[
+        bool, typer.Option("--blinks/--no-blinks", help="Whether the eyes blink.", rich_help_panel=MOVE)
+    ] = True,
     strength: shared.Strength = "",
-    save_motion: Annotated[
-        Path | None,
-        typer.Option("--save-motion", help="Keep the movement as a motion file as well.", rich_help_panel=OUTPUT),
-    ] = None,
     face: shared.PortraitFace = "largest",
     tracker: shared.Tracker = "auto",
+    fps: Annotated[
+        str, typer.Option("--fps", help="Frames per second, such as 25 or 30000/1001.", rich_help_panel=OUTPUT)
+    ] = "25",
     crf: shared.Crf = 18,
     codec: shared.Codec = "auto",
     side_by_side: Annotated[
         bool, typer.Option("--side-by-side", help="Show portrait and result in a row.", rich_help_panel=OUTPUT)
     ] = False,
     overwrite: shared.Overwrite = True,
+    save_motion: Annotated[
+        Path | None,
+        typer.Option("--save-motion", help="Write the movement as a motion file as well.", rich_help_panel=OUTPUT),
+    ] = None,
     report: shared.Report = None,
     quiet: shared.Quiet = False,
     model: shared.Model = "mini",
@@ -60,7 +68,10 @@ def talk(
     method: shared.Method = "mini",
     speech_method: shared.SpeechMethod = "mini",
 ) -> None:
-    """Make a portrait say what is said in a sound file."""
+    """Make a portrait say what is said in a sound file.
+
+    Lips, brows, eyes and head follow the sound; the video is as long as the sound and carries it.
+    """
     arguments = dict(locals())
     from .talk_job import TalkJob, run
 
@@ -76,7 +87,7 @@ def dub(
         str,
         typer.Option(
             "--longer",
-            help="A sound longer than the picture: loop (play it backwards and forwards again, without a jump), "
+            help="For a sound longer than the picture: loop (play it backwards and forwards again, without a jump), "
             "hold (keep the last frame, whose eyes go on blinking), trim (end with the picture).",
             rich_help_panel=MOVE,
         ),
@@ -85,7 +96,7 @@ def dub(
         str,
         typer.Option(
             "--shorter",
-            help="A sound shorter than the picture: rest (the mouth rests to the picture's end), "
+            help="For a sound shorter than the picture: rest (the mouth rests to the picture's end), "
             "keep (it goes back to its own movement), trim (end with the sound).",
             rich_help_panel=MOVE,
         ),
@@ -94,7 +105,9 @@ def dub(
     mouth: shared.Mouth = 1.0,
     strength: Annotated[
         str,
-        typer.Option("--strength", help="How much lips and jaw move: lips=1.2,jaw=0.8.", rich_help_panel=MOVE),
+        typer.Option(
+            "--strength", help="How much lips and jaw move, 1 is unchanged: lips=1.2,jaw=0.8.", rich_help_panel=MOVE
+        ),
     ] = "",
     face: Annotated[
         str,
@@ -121,7 +134,10 @@ def dub(
     method: shared.Method = "mini",
     speech_method: shared.SpeechMethod = "mini",
 ) -> None:
-    """Give the person in a video another speech; head, eyes and background stay the video's."""
+    """Make the person in a video say what is said in a sound file.
+
+    Only the lower face changes: head, eyes, background, size and frame rate stay the video's.
+    """
     arguments = dict(locals())
     from .dub_job import DubJob, run
 

@@ -16,19 +16,20 @@ from .report import RunReport, mien_version
 if TYPE_CHECKING:
     import numpy as np
 
+    from animate.media import VideoReader
     from animate.portrait import Portrait
+
+    from .job import DrawingJob
 
 
 def write_video(
+    job: DrawingJob,
     frames: Iterator[np.ndarray],
-    path: Path,
     fps: Fraction,
     report: RunReport,
     progress: Progress,
     *,
     total: int | None,
-    crf: int,
-    codec: str,
     sound: tuple[Path, float] | None = None,
     alpha: bool = False,
     what: str = "portrait animation",
@@ -44,10 +45,10 @@ def write_video(
     with ExitStack() as resources:
         writer = resources.enter_context(
             VideoWriter(
-                path,
+                job.output,
                 fps,
-                crf=crf,
-                codec=codec,
+                crf=job.crf,
+                codec=job.codec,
                 audio=audio,
                 audio_start=audio_start,
                 alpha=alpha,
@@ -69,6 +70,14 @@ def write_video(
     for sentence in writer.warnings:
         report.note(sentence)
     report.fps, report.sound = str(fps), writer.sound
+
+
+def note_faults(reader: VideoReader, report: RunReport, what: str) -> None:
+    """Says in the report what was wrong with a video, once it has been read. what: "video", "driving clip", …."""
+    for sentence in reader.warnings:
+        report.note(sentence)
+    if reader.info.variable_frame_rate:
+        report.note(f"The {what}'s frame rate varies: it was resampled by time to {reader.fps}.")
 
 
 def keeps_transparency(path: Path, codec: str, portrait: Portrait) -> bool:

@@ -13,6 +13,8 @@ from animate.errors import MediaError, MotionError, OptionError
 if TYPE_CHECKING:
     from animate.outputs import Target
 
+PICTURES = ("mjpeg", "png", "webp", "bmp", "tiff", "gif")  # ffmpeg's codecs of picture files
+
 
 def require_file(path: Path, what: str) -> Path:
     """The path, if it is a file that holds something and may be read.
@@ -27,6 +29,16 @@ def require_file(path: Path, what: str) -> Path:
         raise MediaError(f"The {what} {path} cannot be read: change its permissions or copy it.")
     if path.is_file() and path.stat().st_size == 0:
         raise MediaError(f"The {what} {path} is empty (0 bytes): copy or download it again.")
+    return path
+
+
+def require_video(path: Path, what: str) -> Path:
+    """The path, if it is a video and no single picture. Raises MediaError with a sentence."""
+    from animate.media import probe
+
+    info = probe(require_file(path, what))
+    if info.frames == 1 and info.codec in PICTURES:
+        raise MediaError(f"The {what} {path} is a single picture: give a video; `mien talk` makes a portrait talk.")
     return path
 
 
@@ -49,9 +61,12 @@ def check_video_output(path: Path, inputs: Iterable[Path], codec: str, crf: int,
     return target
 
 
-def check_output(path: Path, inputs: Iterable[Path], overwrite: bool = True) -> Path:
-    """The path of any other file to write, checked in the same way."""
+def check_output(path: Path, inputs: Iterable[Path], overwrite: bool = True, others: Iterable[Path] = ()) -> Path:
+    """The path of any other file to write, checked in the same way; none of `others`, which are written as well."""
     from animate.media import check_file
+
+    if any(path.absolute() == other.absolute() for other in others):
+        raise OptionError(f"{path} is given for two outputs: choose a name for each.")
 
     check_file(path, inputs)
     _try_writing(path.parent, overwrite, path)

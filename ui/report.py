@@ -96,8 +96,9 @@ class RunReport:
         """One paragraph in plain English."""
         rate = f"{float(Fraction(self.fps)):.6g}" if self.fps else "?"
         sound = "no sound" if self.sound == "none" else f"sound {self.sound}"
+        noun = "frame" if self.frames == 1 else "frames"
         sentences = [
-            f"{self.output}: {self.frames} frames of {self.width}×{self.height} at {rate} frames/s, {sound}.",
+            f"{self.output}: {self.frames} {noun} of {self.width}×{self.height} at {rate} frames/s, {sound}.",
             *self._bridged_sentence(),
             f"It took {self.total_seconds:.1f} s ({self.frames_per_second:.1f} frames/s): {self._stages()}.",
             *self.notes,

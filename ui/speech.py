@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from animate.errors import MediaError
 
+from .job import DrawingJob
 from .report import RunReport
 
 if TYPE_CHECKING:
@@ -17,6 +19,24 @@ if TYPE_CHECKING:
 
     from animate.animator import PortraitAnimator
     from animate.motion import Motion
+    from talking_face.talker import Talker
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeechJob(DrawingJob):
+    """The options that `mien talk` and `mien dub` share besides: what is said, and how."""
+
+    audio: Path
+    style: str = "neutral"
+    mouth: float = 1.0
+    speech_model: str = "mini"
+    speech_method: str = "mini"
+
+    def load_talker(self) -> Talker:
+        """What turns the speech into movement. Raises MienError for a speech model or a device that is not there."""
+        from talking_face.talker import Talker
+
+        return Talker.from_pretrained(self.speech_model, self.speech_method, self.device)
 
 
 class Speech:

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 from . import options as words
 from .cli_motion import parse_fps
 from .console import Progress
-from .drawing import in_a_row, keeps_transparency, write_video
+from .drawing import in_a_row, keeps_transparency, note_faults, write_video
 from .paths import check_output, check_video_output, require_file
-from .people import faces_note, read_portrait, tracker_name
-from .report import RunReport, peak_memory_mb
-from .speech import Speech, timed
+from .people import faces_note, read_portrait
+from .report import RunReport
+from .speech import Speech, SpeechJob, timed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,45 +31,25 @@ if TYPE_CHECKING:
     from talking_face.talker import TalkOptions
 
 
-@dataclass(frozen=True)
-class TalkJob:
+@dataclass(frozen=True, kw_only=True)
+class TalkJob(SpeechJob):
     """Everything that `mien talk` can be told; see there. Raises OptionError for what is not understood."""
 
     source: Path
-    audio: Path
-    output: Path
     fps: str = "25"
     pose_from: Path | None = None
     emotion: str = "neutral"
-    style: str = "neutral"
-    mouth: float = 1.0
     head_motion: float = 0.5
     blinks: bool = True
-    strength: str = ""
     save_motion: Path | None = None
-    face: str = "largest"
-    tracker: str = "auto"
-    crf: int = 18
-    codec: str = "auto"
-    side_by_side: bool = False
-    overwrite: bool = True
-    report: Path | None = None
-    model: str = "mini"
-    speech_model: str = "mini"
-    steps: int | None = None
-    seed: int = 0
-    device: str = "cpu"
-    method: str = "mini"
-    speech_method: str = "mini"
     rate: Fraction = field(init=False)
-    strengths: dict[str, float] = field(init=False)
     acting: TalkOptions = field(init=False)
 
     def __post_init__(self) -> None:
         from talking_face.talker import TalkOptions
 
+        super().__post_init__()
         object.__setattr__(self, "rate", parse_fps(self.fps))
-        object.__setattr__(self, "strengths", words.parse_strengths(self.strength))
         head_motion = 0.0 if self.pose_from is not None else self.head_motion
         acting = TalkOptions(self.mouth, head_motion, self.emotion, self.style, self.blinks, self.seed)
         object.__setattr__(self, "acting", acting)
@@ -82,26 +62,12 @@ def run(job: TalkJob, progress: Progress) -> RunReport:
     that was not there before.
     """
     speech = _check_files(job)
-    report = RunReport(
-        source=str(job.source),
-        driving=str(job.audio),
-        output=str(job.output),
-        command="talk",
-        model=job.model,
-        method=job.method,
-        seed=job.seed,
-    )
+    report = job.begin("talk", job.source, job.audio)
     with ExitStack() as resources:
         with report.stage("loading"), progress.stage("loading the models"):
-            from animate.animator import PortraitAnimator
-            from animate.faces import create_tracker
-            from talking_face.talker import Talker
-
-            tracker = create_tracker(tracker_name(job.tracker, job.face))
-            resources.callback(tracker.close)
+            tracker = job.open_tracker(resources)
             portrait, face = read_portrait(job.source, job.face, tracker)
-            talker = Talker.from_pretrained(job.speech_model, job.speech_method, job.device)
-            animator = PortraitAnimator.from_pretrained(job.model, job.method, job.device, job.steps, job.seed)
+            talker, animator = job.load_talker(), job.load_animator()
         if (note := faces_note(portrait, job.face)) is not None:
             report.note(note)
         head = None if job.pose_from is None else _follow_head(job.pose_from, tracker, report, progress)
@@ -112,14 +78,12 @@ def run(job: TalkJob, progress: Progress) -> RunReport:
         if job.side_by_side:
             frames = in_a_row(frames, portrait.image)
         write_video(
+            job,
             frames,
-            job.output,
             job.rate,
             report,
             progress,
             total=speech.frames(job.rate),
-            crf=job.crf,
-            codec=job.codec,
             sound=(job.audio, 0.0),
             alpha=not job.side_by_side and keeps_transparency(job.output, job.codec, portrait),
             what="talking portrait",
@@ -127,11 +91,7 @@ def run(job: TalkJob, progress: Progress) -> RunReport:
     if kept is not None:
         save_motions(kept, job.save_motion, job.audio.name)
     speech.note(report)
-    report.animation_seconds = {name: round(value, 3) for name, value in animator.timings.items()}
-    report.peak_memory_mb = peak_memory_mb()
-    if job.report is not None:
-        report.write(job.report)
-    return report
+    return job.finish(report, animator.timings)
 
 
 def _check_files(job: TalkJob) -> Speech:
@@ -145,7 +105,7 @@ def _check_files(job: TalkJob) -> Speech:
     outputs = [job.output]
     for path in (job.save_motion, job.report):
         if path is not None:
-            check_output(path, [*inputs, *outputs])
+            check_output(path, inputs, others=outputs)
             outputs.append(path)
     return Speech(job.audio)
 
@@ -158,8 +118,7 @@ def _follow_head(path: Path, tracker: FaceTracker, report: RunReport, progress: 
     with report.stage("tracking"), VideoReader(path) as reader:
         frames = progress.follow(reader, "tracking", reader.frames)
         face = follow(tracker, frames, reader.fps, path)
-        for sentence in reader.warnings:
-            report.note(sentence)
+        note_faults(reader, report, "pose video")
     missing = int((~face.valid).sum())
     if missing:
         report.note(f"{missing} frames of {path} show no face: the head's movement was bridged there.")

@@ -182,6 +182,7 @@ class TestReport:
             (["--data", "{clips}", "--subjects", "somebody"], "somebody"),
             (["--data", "{clips}/sub", "--methods", "still"], "could be measured"),
             (["--data", "{clips}", "--methods", "/no/such/model"], "/no/such/model"),
+            (["--data", "{clips}", "--methods", ","], "No method is named"),
         ],
     )
     def test_unusable_input_is_one_sentence_and_status_1(self, clips, capsys, arguments, message):

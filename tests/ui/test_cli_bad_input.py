@@ -150,9 +150,11 @@ def test_report_and_motion_outputs_never_overwrite_an_input(mien, files, bad, mo
         "--method",
         "still",
     )
-    for report in (files / "portrait.png", bad / "same.png", files / "new.mp4"):
-        code, _, err = mien(*common, "--report", report)
-        assert code == EXIT_ERROR and "input" in err
+    for report, why in (("portrait.png", "input"), ("new.mp4", "two outputs")):
+        code, _, err = mien(*common, "--report", files / report)
+        assert code == EXIT_ERROR and why in err
+    code, _, err = mien(*common, "--report", bad / "same.png")
+    assert code == EXIT_ERROR and "input" in err
     assert mien("motion", "trim", motion_file, "-o", motion_file)[0] == EXIT_ERROR
     assert mien("motion", "join", motion_file, motion_file, "-o", motion_file)[0] == EXIT_ERROR
     assert [path.read_bytes() for path in (files / "portrait.png", motion_file)] == before

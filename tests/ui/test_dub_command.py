@@ -84,7 +84,13 @@ def test_side_by_side_shows_the_video_and_the_result(mien, files, tmp_path):
 CASES = {
     "no such video": (["-v", "{files}/nowhere.mp4"], ["nowhere.mp4", "does not exist"]),
     "video without a face": (["-v", "{files}/faceless.mp4"], ["faceless.mp4", "face"]),
-    "a picture instead of a video": (["-v", "{files}/tone.wav"], ["tone.wav", "no picture"]),
+    "a sound instead of a video": (["-v", "{files}/tone.wav"], ["tone.wav", "no picture"]),
+    "a picture instead of a video": (["-v", "{files}/portrait.png"], ["portrait.png", "single picture", "mien talk"]),
+    "a text instead of a video": (["-v", "{files}/text.mp4"], ["text.mp4", "cannot be read as a video"]),
+    "0 s": (["-a", "{files}/nothing.wav"], ["nothing.wav", "0 s"]),
+    "strength of what is not dubbed": (["--strength", "lips=1,eyes=2"], ["eyes", "lips, jaw"]),
+    "no such device": (["--method", "mini", "--device", "abacus"], ["abacus", "cpu"]),
+    "report is the output": (["--report", "{tmp}/out.mp4"], ["out.mp4", "two outputs"]),
     "no such sound": (["-a", "{files}/nowhere.wav"], ["nowhere.wav", "does not exist"]),
     "video without sound as the sound": (["-a", "{files}/faceless.mp4"], ["faceless.mp4", "no sound"]),
     "unknown way for a longer sound": (["--longer", "stretch"], ["stretch", "loop, hold, trim"]),
@@ -99,8 +105,18 @@ CASES = {
 }
 
 
+@pytest.fixture(scope="module")
+def broken(files):
+    """The folder of files, with two more that are not what their names say."""
+    (files / "text.mp4").write_text("This is a letter.\n" * 50)
+    with wave.open(str(files / "nothing.wav"), "wb") as sound:
+        sound.setparams((1, 2, 16000, 0, "NONE", ""))
+    return files
+
+
 @pytest.mark.parametrize("case", CASES)
-def test_one_sentence_and_no_output(mien, files, tmp_path, case):
+def test_one_sentence_and_no_output(mien, broken, tmp_path, case):
+    files = broken
     words, expected = CASES[case]
     words = [word.format(files=files, tmp=tmp_path) for word in words]
     arguments = {"-v": files / "clip.mp4", "-a": files / "tone.wav", "-o": tmp_path / "out.mp4"}

@@ -121,7 +121,7 @@ def test_side_by_side_shows_two_pictures_and_strength_0_holds_everything_still(m
         ("clipped.wav", 5, "clipped"),
         ("eight.wav", 5, ""),
         ("fast.wav", 5, ""),
-        ("one.wav", 1, ""),
+        ("one.wav", 1, ": 1 frame of"),
     ],
 )
 def test_unusual_sounds_work_and_what_is_wrong_with_them_is_said(mien, files, sounds, tmp_path, sound, frames, words):
@@ -159,7 +159,11 @@ CASES = {
     "no such sound": (["-a", "{sounds}/nowhere.wav"], ["nowhere.wav", "does not exist"]),
     "sound is a folder": (["-a", "{sounds}"], ["folder"]),
     "empty sound": (["-a", "{sounds}/empty.wav"], ["empty.wav", "empty"]),
-    "sound is a text": (["-a", "{sounds}/text.wav"], ["text.wav"]),
+    "sound is a text": (["-a", "{sounds}/text.wav"], ["text.wav", "give a sound file"]),
+    "sound is a picture": (["-a", "{files}/portrait.png"], ["portrait.png", "no sound"]),
+    "portrait is a video": (["-s", "{files}/clip.mp4"], ["clip.mp4", "is a video, not a picture"]),
+    "no such device": (["--method", "mini", "--device", "abacus"], ["abacus", "cpu"]),
+    "motion file is the output": (["--save-motion", "{tmp}/out.mp4"], ["out.mp4", "two outputs"]),
     "0 s": (["-a", "{sounds}/nothing.wav"], ["nothing.wav", "0 s"]),
     "video without sound": (["-a", "{files}/faceless.mp4"], ["faceless.mp4", "no sound"]),
     "no face in the portrait": (["-s", "{files}/noise.png"], ["noise.png", "face"]),
@@ -183,7 +187,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_one_sentence_and_no_output(mien, files, sounds, tmp_path, case):
     words, expected = CASES[case]
-    words = [word.format(sounds=sounds, files=files) for word in words]
+    words = [word.format(sounds=sounds, files=files, tmp=tmp_path) for word in words]
     arguments = {"-s": files / "portrait.png", "-a": sounds / "speech.wav", "-o": tmp_path / "out.mp4"}
     arguments |= {"--speech-method": "loudness", "--method": "still"}
     for name, value in zip(words[::2], words[1::2], strict=False):

@@ -1,0 +1,81 @@
+"""What every command that draws a video is told, and how it begins and ends."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import options as words
+from .people import tracker_name
+from .report import RunReport, peak_memory_mb
+
+if TYPE_CHECKING:
+    from animate.animator import PortraitAnimator
+    from animate.faces import FaceTracker
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawingJob:
+    """The options that `mien animate`, `mien talk` and `mien dub` share; defaults are the command line's.
+
+    strength is the command line's word, see `ui.options`; strengths is what it means.
+    Raises OptionError for what is not understood.
+    """
+
+    output: Path
+    strength: str = ""
+    face: str = "largest"
+    tracker: str = "auto"
+    crf: int = 18
+    codec: str = "auto"
+    side_by_side: bool = False
+    overwrite: bool = True
+    report: Path | None = None
+    model: str = "mini"
+    steps: int | None = None
+    seed: int = 0
+    device: str = "cpu"
+    method: str = "mini"
+    strengths: dict[str, float] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "strengths", words.parse_strengths(self.strength))
+
+    def begin(self, command: str, source: str | Path, driving: str | Path) -> RunReport:
+        """An empty report of this job."""
+        return RunReport(
+            source=str(source),
+            driving=str(driving),
+            output=str(self.output),
+            command=command,
+            model=self.model,
+            method=self.method,
+            seed=self.seed,
+        )
+
+    def open_tracker(self, resources: ExitStack) -> FaceTracker:
+        """What finds faces; closed with `resources`."""
+        from animate.faces import create_tracker
+
+        tracker = create_tracker(tracker_name(self.tracker, self.face))
+        resources.callback(tracker.close)
+        return tracker
+
+    def load_animator(self) -> PortraitAnimator:
+        """What draws the frames. Raises MienError for a model or a device that is not there."""
+        from animate.animator import PortraitAnimator
+
+        return PortraitAnimator.from_pretrained(self.model, self.method, self.device, self.steps, self.seed)
+
+    def finish(self, report: RunReport, timings: dict[str, float]) -> RunReport:
+        """Completes the report, writes it where that was asked for, and gives it back.
+
+        timings: seconds that the animator spent, by stage.
+        """
+        report.animation_seconds = {name: round(value, 3) for name, value in timings.items()}
+        report.peak_memory_mb = peak_memory_mb()
+        if self.report is not None:
+            report.write(self.report)
+        return report
