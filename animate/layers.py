@@ -94,7 +94,7 @@ def own_pixels(person: np.ndarray, source: np.ndarray, others: Sequence[np.ndarr
     return person * (distance(source) < nearest)
 
 
-def smoothstep(value: np.ndarray, low: float, high: float) -> np.ndarray:
+def smoothstep(value: np.ndarray, low: float = 0.0, high: float = 1.0) -> np.ndarray:
     """0 below `low`, 1 above `high`, a cubic between."""
     t = np.clip((value - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)

@@ -290,6 +290,11 @@ class Motion:
         return scale_motion(self, strengths)
 
     @staticmethod
+    def whole(stretches: Sequence[Motion]) -> Motion:
+        """Consecutive stretches of one motion as one; neutral face, rate and source are the first one's."""
+        return replace(stretches[0], **{k: np.concatenate([getattr(s, k) for s in stretches]) for k in _FRAME_TENSORS})
+
+    @staticmethod
     def join(motions: Sequence[Motion], blend: float = 0.2) -> Motion:
         """One after the other, on the first one's neutral face and at its frame rate.
 

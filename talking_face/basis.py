@@ -81,6 +81,11 @@ class LowerFaceBasis:
     def __len__(self) -> int:
         return len(self.components)
 
+    @functools.cached_property
+    def opening(self) -> np.ndarray:
+        """(K,) float32: IOD by which the inner lips part, per unit of each coefficient."""
+        return measures.mouth_opening(self.components)
+
     def decode(self, coefficients: np.ndarray) -> np.ndarray:
         """Offsets (n, 478, 3) float32, IOD, of coefficients (n, K)."""
         flat = np.asarray(coefficients, np.float32) @ self.components.reshape(len(self), -1)

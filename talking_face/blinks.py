@@ -13,9 +13,10 @@ import functools
 
 import numpy as np
 
+from animate.layers import smoothstep
 from talking_face import noise
 from talking_face.curves import RATE
-from talking_face.prosody import Prosody, smoothstep
+from talking_face.prosody import Prosody
 
 RATE_PER_MINUTE = 17.0
 #: Standard deviation of the intervals' logarithm.

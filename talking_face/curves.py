@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 import numpy as np
 
 #: Frames a second of everything between the sound and the output's own frame rate.
 RATE = 50
+
+
+def frame_places(fps: Fraction, first: int, count: int, rate: int = RATE) -> tuple[np.ndarray, np.ndarray]:
+    """Where output frames first, first + 1, ... lie on rows of `rate` a second: the row before, and the share (float64)
+    of the way to the next. Frame n is at exactly n / fps: no step is added up, no rounding grows."""
+    frames = np.arange(first, first + count, dtype=np.int64)
+    whole, rest = np.divmod(frames * (rate * fps.denominator), fps.numerator)
+    return whole, rest / fps.numerator
 
 
 @dataclass

@@ -77,8 +77,8 @@ def write_pack(path: str | Path, items: Sequence[Utterance]) -> None:
     save_file(tables, str(path), {"mien": json.dumps(header)})
 
 
-def read_pack(path: str | Path) -> list[Utterance]:
-    """Read what `write_pack` wrote."""
+def read_pack(path: str | Path, leave_out: str = "") -> list[Utterance]:
+    """Read what `write_pack` wrote, but for the voices named in `leave_out`, joined by commas."""
     from safetensors import safe_open
 
     with safe_open(str(path), framework="numpy") as file:
@@ -97,7 +97,7 @@ def read_pack(path: str | Path) -> list[Utterance]:
             items.append(SpeechClip(tables["features"][rows], phones, voice, *extra))
         else:
             items.append(Utterance(tables["features"][rows], phones, voice))
-    return items
+    return [item for item in items if item.voice not in leave_out.split(",")]
 
 
 def pack_corpus(folder: str | Path, path: str | Path, limit: int | None = None) -> int:

@@ -15,9 +15,9 @@ import numpy as np
 
 from animate import arkit
 from animate.errors import OptionError
+from animate.layers import smoothstep
 from talking_face import noise
 from talking_face.postprocess import REST_CLOSURE
-from talking_face.prosody import smoothstep
 
 #: Seconds over which an emotion comes up at the beginning.
 FADE_IN = 0.5

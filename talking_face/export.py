@@ -63,8 +63,7 @@ def main() -> None:
     parser.add_argument("--clips", type=Path, help="pack of clips that set the gain")
     parser.add_argument("--leave-out", default="", help="people of the clips that are not looked at, joined by commas")
     options = parser.parse_args()
-    clips = read_pack(options.clips) if options.clips else []
-    clips = [c for c in clips if c.voice not in options.leave_out.split(",")]
+    clips = read_pack(options.clips, options.leave_out) if options.clips else []
     model = export(options.folder, options.tables, options.checkpoints, clips)
     print(f"{len(options.checkpoints)} checkpoints -> {options.folder}, gain {model.config.gain}")
 

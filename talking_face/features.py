@@ -14,7 +14,7 @@ import numpy as np
 
 from animate.errors import OptionError
 from talking_face.audio import SAMPLE_RATE
-from talking_face.curves import RATE
+from talking_face.curves import RATE, frame_places
 from talking_face.pitch import FUTURE, PAST_SAMPLES, pitch_rows
 
 HOP = SAMPLE_RATE // RATE  # samples a row
@@ -204,10 +204,8 @@ def align(features: np.ndarray, fps: Fraction, count: int, rate: int = RATE) -> 
     fps = Fraction(fps)
     if fps <= 0 or rate <= 0 or not len(features):
         raise OptionError(f"{len(features)} rows at {rate} a second cannot be laid on {fps} frames a second.")
-    # n * rate / fps as whole and remainder: no step is added up, no rounding grows
-    numerators = np.arange(count, dtype=np.int64) * (rate * fps.denominator)
-    whole, rest = np.divmod(numerators, fps.numerator)
+    whole, share = frame_places(fps, 0, count, rate)
     last = len(features) - 1
-    share = np.where(whole < last, rest / fps.numerator, 0).astype(features.dtype)[:, None]
+    share = np.where(whole < last, share, 0).astype(features.dtype)[:, None]
     left = np.minimum(whole, last)
     return features[left] * (1 - share) + features[np.minimum(left + 1, last)] * share

@@ -1,8 +1,7 @@
 """The tables that training starts from: `python -m talking_face.fit CLIPS_PACK FOLDER [--leave-out PEOPLE]`.
 
 Writes FOLDER/basis.safetensors (the lower-face basis of the pack's people) and FOLDER/visemes.safetensors (the viseme
-model moved
-from its prior to what these people do).
+model moved from its prior to what these people do).
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--leave-out", default="", help="people that are not fitted to, joined by commas")
     options = parser.parse_args()
-    clips = [c for c in read_pack(options.clips) if c.voice not in options.leave_out.split(",")]
+    clips = read_pack(options.clips, options.leave_out)
     basis, model, gains = fit_tables(clips)
     basis.save(options.folder / "basis.safetensors")
     model.save(options.folder / "visemes.safetensors")

@@ -8,9 +8,9 @@ import numpy as np
 
 from animate import arkit, measures, pose
 from animate.closure import lip_spread
+from animate.layers import smoothstep
 from animate.motion import Motion
 from animate.retarget import jaw_weights
-from talking_face.prosody import smoothstep
 
 #: Closures between these count as closing; from the second on the lips meet.
 CLOSING_FROM, MET_AT = 0.15, 0.7

@@ -12,8 +12,9 @@ from fractions import Fraction
 import numpy as np
 
 from animate.errors import OptionError
-from talking_face.curves import RATE, FaceCurves
-from talking_face.prosody import smoothstep, speech_gate
+from animate.layers import smoothstep
+from talking_face.curves import RATE, FaceCurves, frame_places
+from talking_face.prosody import speech_gate
 
 #: Closure of a mouth at rest: lips that touch without being pressed.
 REST_CLOSURE = 0.9
@@ -115,11 +116,11 @@ def sample(curves: FaceCurves, fps: Fraction | float, first: int, count: int) ->
     if fps <= 0 or not len(curves):
         raise OptionError(f"{len(curves)} rows of curves cannot be laid on {fps} frames a second.")
     frames = np.arange(first, first + count, dtype=np.int64)
-    whole, rest = np.divmod(frames * (RATE * fps.denominator), fps.numerator)
+    whole, share = frame_places(fps, first, count)
     last = len(curves) - 1
     left = np.clip(whole - curves.start, 0, last)
     right = np.clip(whole + 1 - curves.start, 0, last)
-    share = (rest / fps.numerator).astype(np.float32)
+    share = share.astype(np.float32)
 
     def between(values: np.ndarray) -> np.ndarray:
         w = share.reshape(-1, *(1,) * (values.ndim - 1))

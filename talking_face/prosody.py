@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import maximum_filter1d
 
+from animate.layers import smoothstep
 from talking_face.features import ENERGY, LEVEL, PITCH, VOICING
 
 #: Seconds of features before and after a row that it needs.
@@ -94,14 +95,8 @@ def accents(features: np.ndarray) -> np.ndarray:
     return np.where(peak & (over > _STANDS_OUT), strength, 0.0)
 
 
-def smoothstep(t: np.ndarray) -> np.ndarray:
-    """0 up to 0, 1 from 1 on, 3t² - 2t³ between."""
-    t = np.clip(t, 0.0, 1.0)
-    return t * t * (3 - 2 * t)
-
-
 def smootherstep(t: np.ndarray) -> np.ndarray:
-    """The same, twice continuously differentiable (Perlin 2002): a head that follows it does not jerk."""
+    """`smoothstep` that is twice continuously differentiable (Perlin 2002): a head that follows it does not jerk."""
     t = np.clip(t, 0.0, 1.0)
     return t * t * t * (t * (6 * t - 15) + 10)
 

@@ -15,19 +15,18 @@ from pathlib import Path
 
 import numpy as np
 
-from animate import measures
 from animate import topology as mesh
 from animate.errors import OptionError
 from animate.motion import Motion
 from talking_face.basis import LowerFaceBasis
 from talking_face.curves import RATE, FaceCurves
+from talking_face.emotion import emotion_of
 from talking_face.features import ENERGY, FILE_GROUP, LIVE_GROUP, SAMPLE_RATE, FeatureStream
 from talking_face.features import LOOK_AHEAD as HEARING
 from weights.errors import WeightsError
 
 METHODS = ("mini", "viseme", "loudness", "mean")
 STYLES = {"calm": -1.0, "neutral": 0.0, "lively": 1.0}
-EMOTIONS = ("neutral", "happy", "sad", "angry", "surprised")
 EMBEDDED = mesh.FACE_MESH_FILE.with_name("talk")
 BLOCK = 10  # seconds of a long sound that are worked on together
 #: The loudness baseline: dB under the running level at which the mouth is shut, and how far it opens at the level, in
@@ -40,7 +39,8 @@ class TalkOptions:
     """How a sound is acted.
 
     mouth: strength of the lower face, 0 to 3; lips that meet still meet. head_motion: 0 (the head stays) to 1 (lively).
-    emotion: one of EMOTIONS. style: one of STYLES, or -1 (calm) to 1 (lively). seed: of blinks, gaze and head.
+    emotion: a name of `emotion.EMOTIONS`. style: one of STYLES, or -1 (calm) to 1 (lively).
+    seed: of blinks, gaze and head.
     Raises OptionError for anything else.
     """
 
@@ -56,8 +56,7 @@ class TalkOptions:
             raise OptionError(f"The mouth's strength is {self.mouth:g}: it must lie between 0 and 3.")
         if not 0 <= self.head_motion <= 1:
             raise OptionError(f"The head motion is {self.head_motion:g}: it must lie between 0 (none) and 1 (lively).")
-        if self.emotion not in EMOTIONS:
-            raise OptionError(f"Unknown emotion '{self.emotion}': choose from {', '.join(EMOTIONS)}.")
+        emotion_of(self.emotion)
         if self.seed < 0:
             raise OptionError(f"The seed is {self.seed}: it must be 0 or more.")
         self.liveliness  # noqa: B018 (raises for an unknown style)
@@ -80,8 +79,7 @@ class Talker:
     """Turns speech into the motion of a face.
 
     method: "mini" (the network), or what it is measured against: "viseme" (phones recognised by pocketsphinx, then
-    the viseme
-    model), "loudness" (a jaw that follows the loudness), "mean" (a face that does not move its mouth).
+    the viseme model), "loudness" (a jaw that follows the loudness), "mean" (a face that does not move its mouth).
     """
 
     def __init__(self, basis: LowerFaceBasis, network=None, method: str = "mini"):
@@ -136,7 +134,7 @@ class Talker:
         audio: a file with sound (any audio or video), or samples (N,) or (N, channels) at `rate` Hz (16,000 if None).
         Raises MediaError for a file without sound, OptionError for a rate that is not positive.
         """
-        return _joined(list(self.motions(audio, fps, options, rate)))
+        return Motion.whole(list(self.motions(audio, fps, options, rate)))
 
     def motions(
         self,
@@ -184,8 +182,8 @@ class Talker:
         opening = np.zeros(count, np.float32)
         if self.method == "loudness":
             opening = LOUDNESS_OPENING * np.clip(features[:, ENERGY] * 20 / LOUDNESS_SPAN + 1, 0, 1)
-        row = _opening_direction(self.basis)
-        coefficients = (opening[:, None] * row).astype(np.float32)
+        row = self.basis.opening  # the least effort that opens the mouth by one IOD is row / |row|^2
+        coefficients = (opening[:, None] * (row / (row @ row))).astype(np.float32)
         return FaceCurves(coefficients, np.zeros(count, np.float32), opening.astype(np.float32), features, start)
 
     def _ask(self, features: np.ndarray, start: int, options: TalkOptions) -> FaceCurves:
@@ -240,7 +238,7 @@ class TalkStream:
             self._done = ready
             keep = max(self._first, self._done - self._back)
             self._rows, self._first = self._rows[keep - self._first :], keep
-        total = max(1, round(self._samples * self.fps / SAMPLE_RATE))
+        total = frame_count(self._samples, self.fps)
         if last:
             end = total
         else:
@@ -263,17 +261,9 @@ def _append(first: FaceCurves, second: FaceCurves) -> FaceCurves:
     return FaceCurves(*(np.concatenate([getattr(first, n), getattr(second, n)]) for n in names), start=first.start)
 
 
-def _joined(parts: list[Motion]) -> Motion:
-    from dataclasses import replace
-
-    names = ("rotation", "translation", "scale", "expression", "gaze", "valid")
-    return replace(parts[0], **{n: np.concatenate([getattr(p, n) for p in parts]) for n in names})
-
-
-def _opening_direction(basis: LowerFaceBasis) -> np.ndarray:
-    """(K,) coefficients that open the mouth by one IOD with the least effort."""
-    row = measures.mouth_opening(basis.components)
-    return row / (row @ row)
+def frame_count(samples: int, fps: Fraction) -> int:
+    """Frames that `samples` at 16,000 Hz give: the nearest whole number, at least one."""
+    return max(1, round(samples * fps / SAMPLE_RATE))
 
 
 def _from_phones(talker: Talker, sound: np.ndarray, fps: Fraction, options: TalkOptions) -> Motion:
@@ -285,7 +275,6 @@ def _from_phones(talker: Talker, sound: np.ndarray, fps: Fraction, options: Talk
 
     features = audio_features(sound)
     coefficients, closure = VisemeModel.load().curves(align_speech(sound), len(features))
-    jaw = np.maximum(coefficients @ measures.mouth_opening(talker.basis.components), 0)
+    jaw = np.maximum(coefficients @ talker.basis.opening, 0)
     curves = FaceCurves(coefficients, closure, jaw.astype(np.float32), features)
-    count = max(1, round(Fraction(len(sound)) * fps / SAMPLE_RATE))
-    return dress(curves, talker.basis, fps, 0, count, options)
+    return dress(curves, talker.basis, fps, 0, frame_count(len(sound), fps), options)

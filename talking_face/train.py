@@ -3,9 +3,8 @@
     python -m talking_face.train RUN --speech PACK... [--clips PACK] [--steps N] [--resume] [--start CHECKPOINT]
 
 Synthetic speech teaches phones and what the viseme model makes of them, in many voices and rooms; tracked clips
-correct it with what
-speakers really do. A run checkpoints to RUN/checkpoint.pt (weights, their moving average, optimiser, step) and goes
-on from there.
+correct it with what speakers really do. A run checkpoints to RUN/checkpoint.pt (weights, their moving average,
+optimiser, step) and goes on from there.
 """
 
 from __future__ import annotations
@@ -87,7 +86,6 @@ class SampleMaker:
         self.config, self.basis, self.visemes = config, basis, visemes
         self.rows = round(config.seconds * RATE)
         lips = sorted({*mesh.LIPS, *mesh.CHIN_POINTS})
-        self.opening = _opening_row(basis)
         self.vertices = basis.components[:, lips].reshape(len(basis), -1)
         self.voices: list[Utterance] = []
         self._clips: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
@@ -147,7 +145,7 @@ class SampleMaker:
             start = int(rng.integers(0, max(1, len(other) - len(features))))
             others = np.resize(other[start : start + len(features)], features.shape)
         features = augment(features, rng, others, self.config.augment)
-        jaw = np.maximum(coefficients @ self.opening, 0.0)
+        jaw = np.maximum(coefficients @ self.basis.opening, 0.0)
         parts = [style.astype(np.float32), coefficients, closure, jaw, weight, bilabial, phones]
         missing = self.rows - len(features)
         if missing:
@@ -166,13 +164,6 @@ def stretched(rows: np.ndarray, tempo: float, most: int) -> np.ndarray:
     share = (at - left).reshape(-1, *(1,) * (rows.ndim - 1)).astype(np.float32)
     right = np.minimum(left + 1, len(rows) - 1)
     return (rows[left] * (1 - share) + rows[right] * share).astype(np.float32)
-
-
-def _opening_row(basis: LowerFaceBasis) -> np.ndarray:
-    """(K,) IOD of mouth opening per unit of each coefficient."""
-    from animate import measures
-
-    return measures.mouth_opening(basis.components).astype(np.float32)
 
 
 def phone_rows(item: Utterance, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -239,7 +230,7 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(self.model.parameters(), config.rate, (0.9, 0.98), weight_decay=config.decay)
         self.step = 0
         self._shares: dict[int, np.ndarray] = {}
-        self.vertices, self.opening = torch.from_numpy(maker.vertices), torch.from_numpy(maker.opening)
+        self.vertices, self.opening = torch.from_numpy(maker.vertices), torch.from_numpy(maker.basis.opening)
 
     def batch(self, step: int) -> dict[str, torch.Tensor]:
         """Reproducible from the seed and the step alone, so that a resumed run sees what an unbroken one would have."""
@@ -353,8 +344,7 @@ def main() -> None:
         VisemeModel.load(options.tables / "visemes.safetensors"),
     )
     speech = [item for pack in options.speech for item in read_pack(pack)]
-    clips = read_pack(options.clips) if options.clips else []
-    clips = [c for c in clips if c.voice not in options.leave_out.split(",")]
+    clips = read_pack(options.clips, options.leave_out) if options.clips else []
     recorded = read_pack(options.recorded) if options.recorded else []
     trainer = Trainer(options.run, config, SampleMaker(config, basis, visemes), speech, clips, recorded)
     if options.resume and (options.run / "checkpoint.pt").is_file():

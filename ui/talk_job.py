@@ -152,8 +152,6 @@ def save_motions(parts: list[Motion], path: Path, source: str) -> None:
     """Writes consecutive stretches as one motion file. Raises MotionError where it cannot be written."""
     from dataclasses import replace
 
-    import numpy as np
+    from animate.motion import Motion
 
-    names = ("rotation", "translation", "scale", "expression", "gaze", "valid")
-    whole = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
-    replace(parts[0], **whole, source=source).save(path)
+    replace(Motion.whole(parts), source=source).save(path)

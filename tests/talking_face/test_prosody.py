@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from animate.layers import smoothstep
 from talking_face.curves import RATE
-from talking_face.prosody import AHEAD, MEMORY, accents, smootherstep, smoothstep, speech_gate, window_max
+from talking_face.prosody import AHEAD, MEMORY, accents, smootherstep, speech_gate, window_max
 
 
 def test_the_gate_opens_before_the_sound_and_shuts_after_it(make_features):
