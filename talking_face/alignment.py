@@ -6,6 +6,7 @@ pieces of at most 20 s; each is recognised, or gets its words of the given text,
 
 import functools
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +42,10 @@ _ENDINGS = {"d": "D", "s": "Z", "ll": "AH L", "re": "ER", "ve": "AH V", "m": "M"
 _LETTER_PATTERN = re.compile("|".join(sorted(_LETTERS, key=len, reverse=True)))
 
 
+# The English phone that sounds nearest to one that English lacks.
+_NEAREST = {"A": "AA", "E": "EY", "O": "OW", "IX": "IH", "Y_ROUND": "UW", "X": "HH", "RR": "D", "PH": "V"}
+_FOREIGN_WORD = "foreign#"
+
 Piece = tuple[int, int, list[str] | None]  # first and last sample, words
 
 
@@ -52,15 +57,33 @@ class Alignment:
     text: str
 
 
-def align_speech(audio: np.ndarray, text: str | None = None) -> list[Phone]:
-    """The phones of English speech, contiguous over the whole sound, gaps being SIL.
+def align_speech(
+    audio: np.ndarray, text: str | None = None, lexicon: Mapping[str, Sequence[str]] | None = None
+) -> list[Phone]:
+    """The phones of speech, contiguous over the whole sound, gaps being SIL.
 
-    audio: (N,) float32, mono, 16 kHz. text: what is said, or None to recognise it. Times come in steps of 10 ms;
-    stress is 0 (the dictionary has none). Words that the dictionary lacks are spelled by rough rules. Recognising may
-    take as long as the sound lasts; a given text of 12 minutes takes half a minute.
+    audio: (N,) float32, mono, 16 kHz. text: what is said, or None to recognise it as English. lexicon: the phones of
+    every word of the text where it is of another language; the times come from the nearest English phones. Times come
+    in steps of 10 ms; stress is 0 (the dictionary has none). Words that the dictionary lacks are spelled by rough
+    rules. Recognising may take as long as the sound lasts; a given text of 12 minutes takes half a minute.
     Raises OptionError where pocketsphinx is not installed.
     """
-    return align_with_text(audio, text).phones
+    if lexicon is None or text is None:
+        return align_with_text(audio, text).phones
+    engines = _Engines()
+    words = normalise(text)
+    names = {word: f"{_FOREIGN_WORD}{place}" for place, word in enumerate(dict.fromkeys(words))}
+    for word, name in names.items():
+        english = " ".join(_NEAREST.get(phone, phone) for phone in lexicon[word])
+        engines.aligner.add_word(name, english, True)
+    _, found = _align_piece(engines, audio, [names[word] for word in words])
+    said = [phone for word in words for phone in lexicon[word]]
+    spoken = [item for item in found if item.name != SILENCE]
+    if len(spoken) != len(said):
+        return contiguous([], len(audio) / SAMPLE_RATE)
+    duration, shift = len(audio) / SAMPLE_RATE, _OFFSET - _PAD
+    times = [(min(max(p.start + shift, 0.0), duration), min(max(p.end + shift, 0.0), duration)) for p in spoken]
+    return contiguous([Phone(name, *at) for name, at in zip(said, times, strict=True)], duration)
 
 
 def align_with_text(audio: np.ndarray, text: str | None = None) -> Alignment:

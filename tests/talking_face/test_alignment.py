@@ -82,6 +82,22 @@ class TestAligning:
         assert result.text == "bin blorptack at two now"
         assert len(result.phones) > 8
 
+    def test_words_of_another_language_keep_their_phones_and_get_times(self, grid_clip):
+        text = "bin blü at ef two now"
+        lexicon = {"bin": ("B", "IH", "N"), "blü": ("B", "L", "Y_ROUND"), "at": ("A", "T"), "ef": ("EH", "F")}
+        lexicon |= {"two": ("T", "UW"), "now": ("N", "A", "O")}
+        phones = align_speech(grid_clip, text, lexicon)
+        spoken = [phone for phone in phones if phone.name != "SIL"]
+        assert [phone.name for phone in spoken] == [name for word in text.split() for name in lexicon[word]]
+        english = [p for p in align_speech(grid_clip, "bin blue at f two now") if p.name != "SIL"]
+        assert spoken[5].start == pytest.approx(english[5].start, abs=0.06)
+        assert phones[0].start == 0 and phones[-1].end == pytest.approx(len(grid_clip) / SAMPLE_RATE)
+
+    def test_a_text_of_another_language_that_does_not_fit_gives_silence(self, grid_clip):
+        words = {f"w{'abcdefghij'[i]}": ("B", "A", "B", "A", "B", "A", "B", "A") for i in range(10)}
+        names = {phone.name for phone in align_speech(grid_clip[: SAMPLE_RATE // 2], " ".join(words), words)}
+        assert names == {"SIL"}
+
     def test_level_does_not_matter(self, grid_clip):
         text = "bin blue at f two now"
         quiet, loud = align_speech(grid_clip * 0.03, text), align_speech(grid_clip, text)
