@@ -13,7 +13,7 @@ from animate.motion import Motion
 from animate.retarget import jaw_weights
 
 #: Closures between these count as closing; from the second on the lips meet.
-CLOSING_FROM, MET_AT = 0.15, 0.7
+CLOSING_FROM, MET_AT = 0.05, 0.5
 #: How much the jaw's own curve counts against the opening that the coefficients give.
 JAW_TRUST = 0.5
 #: Opening in IOD that the lips close by themselves; what is more, the jaw takes up.

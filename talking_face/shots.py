@@ -13,6 +13,7 @@ from animate.mouth_table import MouthTable
 from animate.regions import MOUTH
 from animate.warp import PortraitWarp
 from talking_face.blending import RestingFace
+from talking_face.covered import covered, lip_contrast
 from talking_face.following import FollowedFace
 from talking_face.mouths import (
     Candidates,
@@ -70,6 +71,7 @@ def study(reader: VideoReader, face: FollowedFace, number: int) -> Shot:
     first, last = face.shots[number]
     span = min(last - first, round(SPAN * face.fps))
     frames = np.unique(np.linspace(first, first + span - 1, min(span, SAMPLE)).astype(int))
+    frames = frames[_free(reader, face, frames)]
     shapes = pose.decompose(face.landmarks[frames])[1]
     rest = RestingFace(shapes, face.rotation[frames], len(frames) / span * float(face.fps))
     candidates = Candidates(
@@ -96,10 +98,17 @@ def study(reader: VideoReader, face: FollowedFace, number: int) -> Shot:
     return Shot(rest, mouths, PortraitWarp(*pictures[reference]), share)
 
 
+def _free(reader: VideoReader, face: FollowedFace, frames: np.ndarray) -> np.ndarray:
+    """(n,) bool: which frames show a mouth that nothing covers."""
+    contrasts = [lip_contrast(picture, face.landmarks[i]) for i, picture in _pictures(reader, frames.tolist())]
+    contrasts += [np.full(6, np.nan)] * (len(frames) - len(contrasts))
+    return ~covered(np.array(contrasts))
+
+
 def _pictures(reader: VideoReader, wanted: list[int]):
     """(index, frame) of the wanted frames, ascending."""
-    first, last = wanted[0], wanted[-1] + 1
+    first, last, asked = wanted[0], wanted[-1] + 1, set(wanted)
     with stretch(reader, first, last) as part:
         for index, frame in zip(range(first, last), part, strict=False):
-            if index in wanted:
+            if index in asked:
                 yield index, frame

@@ -50,3 +50,13 @@ def make_curves(make_features, small_basis):
         return FaceCurves(coefficients, closure, opening.astype(np.float32), table)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def astronaut_face(astronaut):
+    """A crop of a real portrait and its landmarks (478, 3) px."""
+    from animate.faces import create_tracker
+
+    picture = np.ascontiguousarray(astronaut[0:300, 80:370])
+    with create_tracker() as tracker:
+        return picture, tracker.detect(picture)[0].landmarks

@@ -5,7 +5,6 @@ import pytest
 
 from animate import pose
 from animate import topology as mesh
-from animate.faces import create_tracker
 from animate.mouth_table import MouthTable
 from animate.warp import PortraitWarp
 from talking_face.mouths import (
@@ -25,11 +24,8 @@ from talking_face.outline import colour_change, face_box, face_mask, lips_mask
 
 
 @pytest.fixture(scope="module")
-def face(astronaut):
-    """A crop of a real portrait and its landmarks (478, 3) px."""
-    picture = np.ascontiguousarray(astronaut[0:300, 80:370])
-    with create_tracker() as tracker:
-        return picture, tracker.detect(picture)[0].landmarks
+def face(astronaut_face):
+    return astronaut_face
 
 
 def candidates(opening, yaw=None, speed=None) -> Candidates:
