@@ -10,6 +10,7 @@ short one.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import threading
@@ -24,12 +25,15 @@ from pathlib import Path
 import numpy as np
 
 from animate.errors import FaceError, OptionError
+from animate.full_size_options import FullSizeOptions
 from animate.motion import Motion
+from animate.pipelines.windows import Window, overlapping
 from animate.portrait import Portrait
 from animate.prior import InteriorPrior
 from animate.retarget import Retargeter
 from animate.segmentation import PersonSegmenter
 from animate.warp import PortraitWarp
+from animate.work_folder import WorkFolder, checksum
 from weights.errors import WeightsError
 
 METHODS = ("mini", "prior", "warp", "still")
@@ -48,7 +52,12 @@ class PortraitAnimator:
 
     Attributes:
         timings: seconds that each stage of the last run took, shared out over the threads that work side by side.
+        paints_regions: whether it paints regions of a warped picture, as `mien dub` needs it, or whole pictures.
+        looks_ahead: whether it draws better when it knows beforehand how far the landmarks go.
     """
+
+    paints_regions = True
+    looks_ahead = False
 
     def __init__(self, painter=None, method: str = "mini"):
         if method not in METHODS:
@@ -66,26 +75,32 @@ class PortraitAnimator:
         device: str = "cpu",
         steps: int | None = None,
         seed: int = 0,
+        full_size: FullSizeOptions | None = None,
     ) -> PortraitAnimator:
-        """The embedded "mini" or a folder that `LandmarkAnimationPipeline.save_pretrained` wrote.
+        """The embedded "mini", "follow-your-emoji", or a folder that `LandmarkAnimationPipeline.save_pretrained` wrote.
 
         Args:
             steps: denoising steps a frame, 1 to 50; None takes the model's own.
-            seed: of the one noise that all frames share.
+            seed: of the noise; mini's frames share one, those of the full size have one each.
+            full_size: how a full-size model draws; mini takes none of it.
 
         Raises:
             WeightsError: the folder is not there or does not hold a pipeline.
-            OptionError: an unknown method, steps out of range, or a device that cannot be used here.
+            OptionError: an unknown method, steps out of range, a device that cannot be used here, options of the full
+                size for mini.
         """
         if method != "mini":
             return cls(None, method)
         if steps is not None and not 1 <= steps <= 50:
             raise OptionError(f"The number of steps must be 1 to 50 but is {steps}.")
-        folder = EMBEDDED / "mini" if str(name_or_folder) == "mini" else Path(name_or_folder)
-        if not (folder / "model_index.json").is_file():
-            raise WeightsError(
-                f"There is no model in {folder}: give 'mini' or a folder that holds a saved LandmarkAnimationPipeline."
-            )
+        folder = model_folder(name_or_folder)
+        if is_full_size(folder):
+            from animate.full_size import FullSizeAnimator
+
+            return FullSizeAnimator.load(folder, full_size, device, steps, seed)
+        if full_size is not None and full_size.changed:
+            names = ", ".join(f"--{name}" for name in full_size.changed)
+            raise OptionError(f"The model {name_or_folder} is not of the full size: leave out {names}.")
         from animate.painter import RegionPainter
 
         return cls(RegionPainter.from_pretrained(folder, device=device, steps=steps, seed=seed), method)
@@ -99,6 +114,7 @@ class PortraitAnimator:
         strengths: dict | None = None,
         regions=None,
         face=0,
+        work: WorkFolder | None = None,
     ) -> Iterator[np.ndarray]:
         """Frames (H, W, 3|4) uint8 at the portrait's own size, one for each frame of the motion.
 
@@ -106,9 +122,10 @@ class PortraitAnimator:
             mode: "relative" (the driver's change from its neutral face is added to the portrait) or "absolute".
             strengths, regions: see `animate.retarget.retarget`.
             face: which of the portrait's faces: an index, "largest", "left-to-right:N", ... (`faces.select_face`).
+            work: keeps finished windows; those of an earlier run are taken from there.
 
         Raises:
-            FaceError, OptionError: at once, before the first frame.
+            FaceError, OptionError: at once, before the first frame; also where `work` belongs to another job.
         """
         from animate.faces import select_face
 
@@ -118,20 +135,52 @@ class PortraitAnimator:
         self.timings.clear()
         with self.timed("retarget"):
             targets = Retargeter(chosen.landmarks, motion, mode, strengths, regions)
-        parts = (targets(slice(first, first + 32)) for first in range(0, len(motion), 32))
-        return self.render(portrait, chain.from_iterable(parts), source=chosen.landmarks)
+        bounds = None
+        if work is not None or self.looks_ahead:
+            with self.timed("retarget"):
+                bounds, movement = survey(_in_parts(targets, len(motion)))
+            if work is not None:
+                work.claim("movement", {"movement": movement})
+        landmarks = chain.from_iterable(_in_parts(targets, len(motion)))
+        return self.render(portrait, landmarks, chosen.landmarks, bounds=bounds, work=work)
 
     def render(
-        self, portrait: Portrait, landmarks: Iterable[np.ndarray], source: np.ndarray | None = None
+        self,
+        portrait: Portrait,
+        landmarks: Iterable[np.ndarray],
+        source: np.ndarray | None = None,
+        *,
+        bounds: np.ndarray | None = None,
+        work: WorkFolder | None = None,
     ) -> Iterator[np.ndarray]:
-        """Frames for target landmarks, (478, 3) px each; `source`: the portrait's own, those of face 0 when None."""
+        """Frames for target landmarks, (478, 3) px each.
+
+        Args:
+            source: the portrait's own landmarks, those of face 0 when None.
+            bounds: (2, 2) px, the least and the greatest x, y of all targets, where they are known beforehand.
+            work: keeps finished windows; those of an earlier run are taken from there.
+
+        Raises:
+            OptionError: `work` belongs to another job; at once, or at the first frame whose landmarks differ.
+        """
         if self.method == "still":
             return (portrait.image.copy() for _ in landmarks)
         if source is None:
             source = portrait.faces[0].landmarks
-        return self._render(portrait, landmarks, source)
+        height, width = portrait.image.shape[:2]
+        count = max(1, min(CHUNK, CHUNK_PIXELS // (height * width)))
+        if work is not None:
+            facts = {"portrait": portrait_facts(portrait, source), "method": self.method, "window": count}
+            work.claim("drawing", facts | (self.painter.facts() if self.painter is not None else {}))
+        return self._render(portrait, overlapping(landmarks, count, overlap=0), source, work)
 
-    def _render(self, portrait: Portrait, targets: Iterable[np.ndarray], source: np.ndarray) -> Iterator[np.ndarray]:
+    def _render(
+        self,
+        portrait: Portrait,
+        pieces: Iterator[tuple[Window, list[np.ndarray]]],
+        source: np.ndarray,
+        work: WorkFolder | None,
+    ) -> Iterator[np.ndarray]:
         image = portrait.image
         colour = np.ascontiguousarray(image[..., :3])
         with self.timed("prepare"):
@@ -140,10 +189,12 @@ class PortraitAnimator:
             prior = InteriorPrior(warp) if self.method != "warp" else None
             painting = self.painter.start(warp) if self.painter is not None else None
             warp.render(warp.field(source))  # makes what the worker threads share
-        queue = iter(targets)
-        count = max(1, min(CHUNK, CHUNK_PIXELS // (image.shape[0] * image.shape[1])))
-        chunks = iter(lambda: list(islice(queue, count)), [])
-        for frames in self.side_by_side(lambda chunk: self._draw(image, chunk, warp, prior, painting), chunks):
+
+        def draw(window: Window, targets: list[np.ndarray], known=None) -> list[np.ndarray]:
+            return self._draw(image, targets[-len(window.drawn) :], warp, prior, painting)
+
+        draw_window = draw if work is None else work.remember(draw)
+        for frames in self.side_by_side(lambda piece: draw_window(*piece, {}), pieces):
             yield from frames
 
     def side_by_side(self, draw: Callable, chunks: Iterator[list]) -> Iterator[list[np.ndarray]]:
@@ -211,3 +262,44 @@ def _one_thread_each() -> None:
     """Called in each worker thread: no threads within an operation, there is one worker a core already."""
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
+
+
+def model_folder(name_or_folder: str | Path) -> Path:
+    """The folder of a model's pipeline. Raises WeightsError, which says how to get it, where there is none."""
+    if str(name_or_folder) == "mini":
+        return EMBEDDED / "mini"
+    from animate.checkpoints import find_pipeline
+
+    return find_pipeline(name_or_folder)
+
+
+def is_full_size(folder: Path) -> bool:
+    """Whether a saved pipeline draws whole pictures, rather than residuals on a warped one as mini does.
+
+    Raises:
+        WeightsError: its configuration cannot be read.
+    """
+    path = Path("unet") / "config.json"
+    try:
+        return not json.loads((folder / path).read_text(encoding="utf-8")).get("condition_channels", 0)
+    except (OSError, ValueError, AttributeError) as error:
+        raise WeightsError(f"The model in {folder} lacks a readable {path}: fetch or export it anew.") from error
+
+
+def portrait_facts(portrait: Portrait, source: np.ndarray) -> str:
+    """A checksum of the picture, the face that moves and the faces that do not."""
+    return checksum(portrait.image, source, *(face.landmarks for face in portrait.faces))
+
+
+def survey(parts: Iterable[np.ndarray]) -> tuple[np.ndarray, str]:
+    """The least and the greatest x, y (2, 2) of all target landmarks, given as (n, 478, 3) parts, and a checksum."""
+    bounds, sums = np.array([[np.inf] * 2, [-np.inf] * 2]), []
+    for part in parts:
+        points = part[..., :2].reshape(-1, 2)
+        bounds[0], bounds[1] = np.minimum(bounds[0], points.min(0)), np.maximum(bounds[1], points.max(0))
+        sums.append(checksum(part))
+    return bounds, checksum(*sums)
+
+
+def _in_parts(targets: Retargeter, count: int) -> Iterator[np.ndarray]:
+    return (targets(slice(first, first + 32)) for first in range(0, count, 32))

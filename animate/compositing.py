@@ -45,3 +45,11 @@ def side_by_side(*frames: np.ndarray) -> np.ndarray:
         picture = frame[..., :3]
         scaled.append(picture if same else cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA))
     return np.hstack(scaled)
+
+
+def flatten(image: np.ndarray) -> np.ndarray:
+    """(H, W, 3) picture; a transparent one is laid on mid grey."""
+    if image.shape[2] == 3:
+        return image
+    alpha = image[..., 3:].astype(np.float32) / 255
+    return (image[..., :3] * alpha + 128 * (1 - alpha)).round().astype(np.uint8)

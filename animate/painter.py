@@ -14,6 +14,7 @@ from animate.device import check_device
 from animate.expression import expression_features, mirror_features
 from animate.regions import REGIONS, Region, cut, gate, region_map, window_matrix
 from animate.warp import PortraitWarp
+from animate.work_folder import model_facts
 from weights.errors import WeightsError
 
 
@@ -24,10 +25,11 @@ class RegionPainter:
         pipeline: with a codec, a denoiser, a guider and expression tokens.
         steps: denoising steps; None takes the pipeline's own.
         seed: of the noise, which is the same for every frame and every clip.
+        folder: where the pipeline came from.
     """
 
-    def __init__(self, pipeline, steps: int | None = None, seed: int = 0):
-        self.pipeline, self.steps, self.seed = pipeline, steps, seed
+    def __init__(self, pipeline, steps: int | None = None, seed: int = 0, folder: Path | None = None):
+        self.pipeline, self.steps, self.seed, self.folder = pipeline, steps, seed, folder
         pipeline.set_progress_bar_config(disable=True)
         self._threads = threading.local()
 
@@ -37,10 +39,6 @@ class RegionPainter:
     ) -> RegionPainter:
         from diffusers.utils import logging
 
-        # diffusers looks components up among the modules that are already imported.
-        import animate.models.expression_tokens
-        import animate.models.guider
-        import animate.models.unet  # noqa: F401
         from animate.pipelines.landmark import LandmarkAnimationPipeline
 
         logging.disable_progress_bar()
@@ -52,7 +50,18 @@ class RegionPainter:
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise WeightsError(f"The model in {folder} cannot be loaded ({error}); fetch or export it anew.") from error
         pipeline.to(place)
-        return cls(pipeline, steps, seed)
+        return cls(pipeline, steps, seed, folder)
+
+    def facts(self) -> dict[str, object]:
+        """All of the painter that frames depend on, for a work folder."""
+        return {
+            "model": "" if self.folder is None else model_facts(self.folder),
+            "steps": self.steps,
+            "seed": self.seed,
+            "dtype": self.pipeline.unet.dtype,
+            "device": self.pipeline.device,
+            "PyTorch": torch.__version__,
+        }
 
     @property
     def own_pipeline(self):

@@ -24,6 +24,7 @@ import numpy as np
 
 from animate import pose
 from animate.animator import CHUNK, CHUNK_PIXELS, WORKERS, PortraitAnimator
+from animate.errors import OptionError
 from animate.faces import Face, FaceTrack, FaceTracker
 from animate.media import VideoReader
 from animate.motion import Motion
@@ -110,10 +111,13 @@ class _Job:
 class Dubber:
     """Draws a speech's mouth into a video.
 
-    animator: gives the network (none with its method "prior"), the threads, and `timings`.
+    animator: gives the network (none with its method "prior"), the threads, and `timings`. Raises OptionError for a
+        model that draws whole pictures.
     """
 
     def __init__(self, animator: PortraitAnimator):
+        if not animator.paints_regions:
+            raise OptionError("Dubbing paints the mouth into a video, for which this model is not made: choose mini.")
         self.animator = animator
 
     def dub(

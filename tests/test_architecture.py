@@ -72,7 +72,9 @@ def run_python(code: str) -> tuple[str, float]:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processor time of children is not told here")
 @pytest.mark.parametrize(
-    "command", [["--help"], *([name, "--help"] for name in ("animate", "talk", "dub", "motion"))], ids=" ".join
+    "command",
+    [["--help"], *([name, "--help"] for name in ("animate", "talk", "dub", "motion", "weights", "train"))],
+    ids=" ".join,
 )
 def test_help_answers_in_under_half_a_second_without_heavy_libraries(command):
     code = f"import sys; from ui.cli import main; assert main({command!r}) == 0; print(*sys.modules)"

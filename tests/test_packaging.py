@@ -23,7 +23,7 @@ def wheel(tmp_path_factory) -> zipfile.ZipFile:
     for name in (*PACKAGES, "pyproject.toml", "README.md", "LICENSE"):
         source = ROOT / name
         if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__", "checkpoint*"))
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__", "checkpoint*.pt"))
         else:
             shutil.copy(source, folder / name)
     code = "import setuptools.build_meta as b; print(b.build_wheel('out'))"
@@ -43,7 +43,8 @@ def test_wheel_holds_every_module_and_no_test(wheel):
 def test_wheel_holds_weights_and_motions(wheel):
     inside = set(wheel.namelist())
     files = [path for path in (ROOT / "weights/embedded").rglob("*") if path.is_file()]
-    files += [*(ROOT / "animate/motions").glob("*.safetensors"), ROOT / "talking_face/speech/hello.flac"]
+    files += [*(ROOT / "animate/motions").glob("*.safetensors"), *(ROOT / "animate/configs").glob("*.yaml")]
+    files += [ROOT / "talking_face/speech/hello.flac"]
     assert {str(path.relative_to(ROOT)) for path in files} <= inside
     assert any(name.startswith("weights/embedded/") and name.endswith(".safetensors") for name in inside)
 

@@ -17,19 +17,20 @@ from animate.errors import OptionError
 
 from . import options as words
 from .console import Progress
-from .drawing import in_a_row, keeps_transparency, note_faults, write_video
+from .drawing import in_a_row, keeps_transparency, write_video
 from .job import DrawingJob
 from .paths import check_output, check_video_output, find_motion, require_file
-from .people import choose_track, faces_note, read_portrait
+from .people import faces_note, read_portrait
 from .report import RunReport
+from .tracking import track_driving
 
 if TYPE_CHECKING:
     import numpy as np
 
     from animate.animator import PortraitAnimator
-    from animate.faces import FaceTracker
     from animate.motion import Motion
     from animate.portrait import Portrait
+    from animate.work_folder import WorkFolder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,8 @@ class AnimateOptions(DrawingJob):
     """Everything that `mien animate` can be told; defaults are the command line's defaults.
 
     Exactly one of driving (a video) and motion (a file or a built-in name) gives the movement. region is the
-    command line's word, see `ui.options`. trim_start and trim_end are seconds of the clip or motion.
+    command line's word, see `ui.options`. trim_start and trim_end are seconds of the clip or motion. work_folder keeps
+    finished parts for a job that goes on after it was killed.
     """
 
     source: Path
@@ -49,6 +51,7 @@ class AnimateOptions(DrawingJob):
     smooth: float | None = None
     trim_start: float = 0.0
     trim_end: float | None = None
+    work_folder: Path | None = None
     regions: set[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -62,6 +65,14 @@ class AnimateOptions(DrawingJob):
         words.parse_trim(self.trim_start, self.trim_end)
         object.__setattr__(self, "regions", words.parse_region(self.region))
 
+    def open_work_folder(self) -> WorkFolder | None:
+        """The work folder, where one is wanted. Raises OptionError for one that cannot be used."""
+        if self.work_folder is None:
+            return None
+        from animate.work_folder import WorkFolder
+
+        return WorkFolder(self.work_folder)
+
 
 def run(options: AnimateOptions, progress: Progress) -> RunReport:
     """Animates and writes the video; returns the report (also written to options.report).
@@ -71,6 +82,7 @@ def run(options: AnimateOptions, progress: Progress) -> RunReport:
     """
     movement = _check_files(options)
     report = options.begin("animate", options.source, str(options.driving or options.motion))
+    work = options.open_work_folder()
     with ExitStack() as resources:
         with report.stage("loading"), progress.stage("loading the models"):
             tracker = options.open_tracker(resources)
@@ -80,14 +92,17 @@ def run(options: AnimateOptions, progress: Progress) -> RunReport:
             report.note(note)
         sound = None
         if options.driving is not None:
-            motion, start = _track_driving(options, movement, tracker, report, progress)
+            motion, start = track_driving(options, movement, tracker, work, report, progress)
             sound = (movement, start)
         else:
             motion = _load_motion(options, movement)
         if options.smooth is not None:
             motion = motion.smooth(options.smooth)
         report.bridged_frames = [int(frame) for frame in (~motion.valid).nonzero()[0]]
-        _draw(options, animator, portrait, face, motion, sound, report, progress)
+        _draw(options, animator, portrait, face, motion, sound, work, report, progress)
+    if work is not None and work.recalled:
+        noun = "window" if work.recalled == 1 else "windows"
+        report.note(f"{work.recalled} {noun} were finished before and came from {options.work_folder}.")
     return options.finish(report, animator.timings)
 
 
@@ -106,23 +121,6 @@ def _check_files(options: AnimateOptions) -> Path:
     return movement
 
 
-def _track_driving(
-    options: AnimateOptions, path: Path, tracker: FaceTracker, report: RunReport, progress: Progress
-) -> tuple[Motion, float]:
-    """The motion of the chosen person in the driving clip, and the second of the clip at which it begins."""
-    from animate.media import VideoReader
-    from animate.motion import Motion
-
-    with (
-        report.stage("tracking"),
-        VideoReader(path, start=options.trim_start, end=options.trim_end) as reader,
-    ):
-        frames = progress.follow(reader, "tracking", reader.frames)
-        track = choose_track(tracker, frames, reader.fps, options.driving_face, path)
-        note_faults(reader, report, "driving clip")
-        return Motion.from_track(track, source=path.name), reader.start
-
-
 def _load_motion(options: AnimateOptions, path: Path) -> Motion:
     from animate.motion import Motion
 
@@ -139,6 +137,7 @@ def _draw(
     face: int,
     motion: Motion,
     sound: tuple[Path, float] | None,
+    work: WorkFolder | None,
     report: RunReport,
     progress: Progress,
 ) -> None:
@@ -150,6 +149,7 @@ def _draw(
         strengths=options.strengths or None,
         regions=options.regions,
         face=face,
+        work=work,
     )
     alpha = not options.side_by_side and keeps_transparency(options.output, options.codec, portrait)
     with ExitStack() as resources:

@@ -72,7 +72,8 @@ def examine(
 
 
 def _examine_portrait(path: Path, selector: str, tracker: FaceTracker) -> list[Finding]:
-    from .drawing import flatten
+    from animate.compositing import flatten
+
     from .people import read_portrait
 
     try:

@@ -6,14 +6,16 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from animate.errors import MienError, OptionError
+from animate.full_size_options import FullSizeOptions
 
-from . import cli_motion, cli_talk
+from . import cli_motion, cli_talk, cli_train, cli_weights
 from . import cli_options as shared
 from .cli_options import FACES, MOVE, OUTPUT
 
@@ -30,6 +32,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(cli_motion.app, name="motion")
+app.add_typer(cli_weights.app, name="weights")
+app.add_typer(cli_train.app, name="train")
 
 
 def _print_version(wanted: bool) -> None:
@@ -109,12 +113,27 @@ def animate(
     seed: shared.Seed = 0,
     device: shared.Device = "cpu",
     method: shared.Method = "mini",
+    work_folder: shared.WorkFolder = None,
+    long: shared.Long = FullSizeOptions.long,
+    window: shared.Window = FullSizeOptions.window,
+    overlap: shared.Overlap = FullSizeOptions.overlap,
+    guidance: shared.Guidance = FullSizeOptions.guidance,
+    size: shared.Size = FullSizeOptions.size,
+    dtype: shared.Dtype = FullSizeOptions.dtype,
+    scheduler: shared.Scheduler = FullSizeOptions.scheduler,
+    preview: shared.Preview = FullSizeOptions.preview,
+    offload: shared.Offload = FullSizeOptions.offload,
+    attention: shared.Attention = FullSizeOptions.attention,
+    compile: shared.Compile = FullSizeOptions.compile,
 ) -> None:
     """Animate a portrait with a driving video or a motion file."""
     arguments = dict(locals())
     from .animate_job import AnimateOptions, run
 
     arguments.pop("quiet")
+    arguments["full_size"] = FullSizeOptions(
+        **{field.name: arguments.pop(field.name) for field in fields(FullSizeOptions)}
+    )
     shared.run_job(run, AnimateOptions(**arguments), quiet)
 
 
@@ -163,7 +182,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
     except MienError as error:
-        return _say(error, str(error), EXIT_ERROR)
+        return _say(error, str(error), getattr(error, "exit_code", EXIT_ERROR))
     except KeyboardInterrupt as error:
         return _say(error, "interrupted, nothing was written.", EXIT_INTERRUPTED)
     except BrokenPipeError:

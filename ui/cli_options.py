@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-MOVE, FACES, OUTPUT, MODEL = "Movement", "Faces", "Output", "Model"
+MOVE, FACES, OUTPUT, MODEL, FULL_SIZE = "Movement", "Faces", "Output", "Model", "Full-size models"
 
 VideoOutput = Annotated[
     Path,
@@ -74,7 +74,14 @@ Report = Annotated[
     Path | None, typer.Option("--report", help="Write the run's report as JSON.", rich_help_panel=OUTPUT)
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.", rich_help_panel=OUTPUT)]
-Model = Annotated[str, typer.Option("--model", help="mini, or a folder with a trained model.", rich_help_panel=MODEL)]
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        help="mini, follow-your-emoji (large, for a GPU), or a folder with a trained model.",
+        rich_help_panel=MODEL,
+    ),
+]
 SpeechModel = Annotated[
     str, typer.Option("--speech-model", help="mini, or a folder with a trained speech model.", rich_help_panel=MODEL)
 ]
@@ -84,6 +91,71 @@ Steps = Annotated[
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Same seed and input: same frames.", rich_help_panel=MODEL)]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ….", rich_help_panel=MODEL)]
+WorkFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--work-folder",
+        help="Keep finished parts here: the same command goes on where a killed one stopped.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+Long = Annotated[
+    str,
+    typer.Option(
+        "--long",
+        help="Order of a long video's windows: progressive (key frames first) or overlap (one after the other).",
+        rich_help_panel=FULL_SIZE,
+    ),
+]
+Window = Annotated[int, typer.Option("--window", help="Frames drawn together.", rich_help_panel=FULL_SIZE)]
+Overlap = Annotated[
+    int | None,
+    typer.Option(
+        "--overlap",
+        help="Frames that windows share, with --long overlap; a quarter of the window unless given.",
+        rich_help_panel=FULL_SIZE,
+    ),
+]
+Guidance = Annotated[
+    float | None,
+    typer.Option(
+        "--guidance",
+        help="How strongly portrait and landmarks are followed, 1 or more; the model's own is 3.5.",
+        rich_help_panel=FULL_SIZE,
+    ),
+]
+Size = Annotated[
+    int,
+    typer.Option("--size", help="Pixels a side of the square round the face that is drawn.", rich_help_panel=FULL_SIZE),
+]
+Dtype = Annotated[
+    str,
+    typer.Option(
+        "--dtype",
+        help="auto (float16 on a GPU, float32 elsewhere), float32, float16, bfloat16.",
+        rich_help_panel=FULL_SIZE,
+    ),
+]
+Scheduler = Annotated[
+    str,
+    typer.Option("--scheduler", help="ddim, dpm++, or lcm for distilled models.", rich_help_panel=FULL_SIZE),
+]
+Preview = Annotated[
+    bool, typer.Option("--preview", help="Decode fast and a little blurred (TAESD).", rich_help_panel=FULL_SIZE)
+]
+Offload = Annotated[
+    str,
+    typer.Option(
+        "--offload",
+        help="Less GPU memory: none, model (one network at a time), group (a few layers).",
+        rich_help_panel=FULL_SIZE,
+    ),
+]
+Attention = Annotated[str, typer.Option("--attention", help="auto, sdpa, xformers, flash.", rich_help_panel=FULL_SIZE)]
+Compile = Annotated[
+    bool,
+    typer.Option("--compile", help="Compile first: worth it for long videos.", rich_help_panel=FULL_SIZE),
+]
 Method = Annotated[
     str,
     typer.Option("--method", help="mini, or for comparison prior, warp, still.", hidden=True),

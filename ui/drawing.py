@@ -97,7 +97,7 @@ def in_a_row(
 ) -> Iterator[np.ndarray]:
     """Rows of pictures: a still one, a frame of another clip (whose last one goes on when it ends), and the frame; each
     where there is one, all as high as the first."""
-    from animate.compositing import side_by_side
+    from animate.compositing import flatten, side_by_side
 
     first = [] if still is None else [flatten(still)]
     other = None
@@ -105,13 +105,3 @@ def in_a_row(
         if others is not None:
             other = next(others, other)
         yield side_by_side(*first, *([] if other is None else [other]), flatten(frame))
-
-
-def flatten(image: np.ndarray) -> np.ndarray:
-    """(H, W, 3) picture; a transparent one is laid on mid grey."""
-    import numpy as np
-
-    if image.shape[2] == 3:
-        return image
-    alpha = image[..., 3:].astype(np.float32) / 255
-    return (image[..., :3] * alpha + 128 * (1 - alpha)).round().astype(np.uint8)

@@ -14,6 +14,7 @@ from .report import RunReport, peak_memory_mb
 if TYPE_CHECKING:
     from animate.animator import PortraitAnimator
     from animate.faces import FaceTracker
+    from animate.full_size_options import FullSizeOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,7 @@ class DrawingJob:
     seed: int = 0
     device: str = "cpu"
     method: str = "mini"
+    full_size: FullSizeOptions | None = None
     strengths: dict[str, float] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -67,7 +69,9 @@ class DrawingJob:
         """What draws the frames. Raises MienError for a model or a device that is not there."""
         from animate.animator import PortraitAnimator
 
-        return PortraitAnimator.from_pretrained(self.model, self.method, self.device, self.steps, self.seed)
+        return PortraitAnimator.from_pretrained(
+            self.model, self.method, self.device, self.steps, self.seed, self.full_size
+        )
 
     def finish(self, report: RunReport, timings: dict[str, float]) -> RunReport:
         """Completes the report, writes it where that was asked for, and gives it back.

@@ -6,21 +6,31 @@ A new checkpoint is one entry. Nothing here downloads or loads anything.
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from . import places
 from .errors import WeightsError
 
 EMBEDDED = Path(__file__).parent / "embedded"
 
 
 @dataclass(frozen=True)
+class FileFacts:
+    """What is known of a published file; None where it is not."""
+
+    size: int | None = None  # bytes
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
 class WeightRecord:
     """One set of weights.
 
-    files: names relative to `folder`. package: the Python package that brings the files, None when they lie
-    in `folder` as it stands. extra: the optional dependency (`pip install 'mien[extra]'`) that is needed.
-    origin: "trained here", "inside PACKAGE" or "download".
+    files: names relative to `folder`, or paths in `repository`. package: the Python package that brings the files, None
+    when they lie in `folder` as it stands. extra: the optional dependency (`pip install 'mien[extra]'`) that is needed.
+    origin: "trained here", "inside PACKAGE" or "download". repository, revision: on Hugging Face; such files are looked
+    for as `weights.places` says and not in `folder`. facts: size and checksum, by file.
     """
 
     name: str
@@ -33,10 +43,16 @@ class WeightRecord:
     package: str | None = None
     extra: str | None = None
     commercial_use: bool = True
+    repository: str | None = None
+    revision: str = "main"
+    facts: dict[str, FileFacts] = field(default_factory=dict, hash=False)
 
     @property
     def path(self) -> Path | None:
-        """The folder of the files on this machine; None when their package is not installed."""
+        """The folder of the files on this machine, or where they belong; None when their package is not installed."""
+        if self.repository is not None:
+            found = self.find(self.files[0])
+            return places.own_root() / self.name if found is None else _folder_of(found, self.files[0])
         if self.package is None:
             return Path(self.folder).expanduser()
         spec = importlib.util.find_spec(self.package)
@@ -44,11 +60,17 @@ class WeightRecord:
             return None
         return Path(next(iter(spec.submodule_search_locations))) / self.folder
 
+    def find(self, file: str, given: str | Path | None = None) -> Path | None:
+        """Where one of the files lies, or None; `given` is a folder to look into first."""
+        if self.repository is not None:
+            return places.find_file(self.name, file, self.repository, self.revision, given)
+        folder = self.path
+        return folder / file if folder is not None and (folder / file).is_file() else None
+
     @property
     def missing(self) -> tuple[str, ...]:
         """The files that are not on this machine."""
-        folder = self.path
-        return self.files if folder is None else tuple(f for f in self.files if not (folder / f).is_file())
+        return tuple(file for file in self.files if self.find(file) is None)
 
     @property
     def available(self) -> bool:
@@ -59,7 +81,12 @@ RECORDS = (
     WeightRecord(
         name="mini",
         purpose="the embedded diffusion model that draws the frames",
-        files=("mini/model_index.json", "mini/README.md"),
+        files=(
+            "mini/model_index.json",
+            "mini/unet/config.json",
+            "mini/unet/diffusion_pytorch_model.safetensors",
+            "mini/README.md",
+        ),
         licence="Apache-2.0",
         source="trained by animate.train; the model card lists the training data and its licences",
         origin="trained here",
@@ -169,13 +196,106 @@ RECORDS = (
     ),
     WeightRecord(
         name="follow-your-emoji",
-        purpose="the large model, 512 px, for a GPU",
-        files=("unet.pth", "referencenet.pth", "lmk_guider.pth"),
+        purpose="the large model, 512 px, for a GPU, as its authors published it",
+        files=("ckpts/unet.pth", "ckpts/referencenet.pth", "ckpts/lmk_guider.pth"),
         licence="not stated by its authors (all rights reserved)",
         source="Ma et al., Follow-Your-Emoji, SIGGRAPH Asia 2024",
         origin="download",
-        folder="~/.cache/mien/follow-your-emoji",
         commercial_use=False,
+        repository="YueMafighting/FollowYourEmoji",
+        revision="9ed674986c27cfa77f7962702f67dbb84b081492",
+        facts={
+            "ckpts/unet.pth": FileFacts(5259498847, "05daa70ff3ba33cb0c9236328ee17ca86fe7740f6d8efd62fcb64742576d0a95"),
+            "ckpts/referencenet.pth": FileFacts(
+                3432105537, "e7e51f2f4e2a4366879e62d3686d7f6f601d5139c741949395a23836a213bd37"
+            ),
+            "ckpts/lmk_guider.pth": FileFacts(
+                4351337, "6ee3b936c081966c5a5d7007f5c3e5901a76c802ae9cc9a6d820964c39cafcd5"
+            ),
+        },
+    ),
+    WeightRecord(
+        name="follow-your-emoji-fp16",
+        purpose="the same in half precision and as safetensors: half the download",
+        files=("FYE_unet-fp16.safetensors", "FYE_referencenet-fp16.safetensors", "FYE_lmk_guider.safetensors"),
+        licence="not stated by its authors (all rights reserved)",
+        source="a mirror of Follow-Your-Emoji's files",
+        origin="download",
+        commercial_use=False,
+        repository="Kijai/FollowYourEmoji-safetensors",
+        revision="df6c6c02b527fb75fcabe9fa6b18bc58e35c7532",
+        facts={
+            "FYE_unet-fp16.safetensors": FileFacts(
+                2629630648, "e87616e26cbf76a6d899218147c8a2e3a45a1a821d34f063ca4ddd8eac52cbaf"
+            ),
+            "FYE_referencenet-fp16.safetensors": FileFacts(
+                1715993760, "98674b461cac1e00f78ad939e7db27bdcec3fd2e97b8c9559adaab10b649566e"
+            ),
+            "FYE_lmk_guider.safetensors": FileFacts(
+                4347232, "84ea7cac45e84937af25c7dd7fc34072baf54632a3eaf50ccb4682d0968ff41e"
+            ),
+        },
+    ),
+    WeightRecord(
+        name="aniportrait",
+        purpose="another model of the same family, 512 px, for a GPU",
+        files=("denoising_unet.pth", "reference_unet.pth", "pose_guider.pth", "motion_module.pth"),
+        licence="Apache-2.0",
+        source="Wei et al., AniPortrait, arXiv 2403.17694",
+        origin="download",
+        repository="ZJYang/AniPortrait",
+        revision="1e35ff4b88eb5b8420ddc6aa43302fededcf3d9a",
+        facts={
+            "denoising_unet.pth": FileFacts(sha256="ddc4990e0d33dd5393190e8609fd7b32bfc0b5c386763624a3bff8038e0c054c"),
+            "motion_module.pth": FileFacts(sha256="954aee616a81f143e0316d210445d1933cca05a397c760661b7046738c4c1f06"),
+        },
+    ),
+    WeightRecord(
+        name="animatediff",
+        purpose="motion modules to begin the training of the large model's second stage with",
+        files=("mm_sd_v15_v2.ckpt",),
+        licence="Apache-2.0",
+        source="Guo et al., AnimateDiff, arXiv 2307.04725",
+        origin="download",
+        repository="guoyww/animatediff",
+        facts={
+            "mm_sd_v15_v2.ckpt": FileFacts(
+                1817888431, "69ed0f5fef82b110aca51bcab73b21104242bc65d6ab4b8b2a2a94d31cad1bf0"
+            ),
+        },
+    ),
+    WeightRecord(
+        name="sd-image-variations",
+        purpose="the large model's image encoder, CLIP ViT-L/14",
+        files=("image_encoder/config.json", "image_encoder/pytorch_model.bin"),
+        licence="CreativeML OpenRAIL-M (uses that harm are excluded)",
+        source="Lambda Labs, Stable Diffusion Image Variations",
+        origin="download",
+        repository="lambdalabs/sd-image-variations-diffusers",
+    ),
+    WeightRecord(
+        name="sd-vae-ft-mse",
+        purpose="the large model's autoencoder",
+        files=("config.json", "diffusion_pytorch_model.safetensors"),
+        licence="MIT",
+        source="Stability AI, Stable Diffusion's VAE, fine-tuned decoder",
+        origin="download",
+        repository="stabilityai/sd-vae-ft-mse",
+    ),
+    WeightRecord(
+        name="taesd",
+        purpose="a tiny autoencoder for the large model's previews",
+        files=("config.json", "diffusion_pytorch_model.safetensors"),
+        licence="MIT",
+        source="Ollin Boer Bohan, TAESD 1.2",
+        origin="download",
+        repository="madebyollin/taesd",
+        revision="931366cc24b8bc15d6f682fa2e0352f1deec397b",
+        facts={
+            "diffusion_pytorch_model.safetensors": FileFacts(
+                9793292, "d7956d561b1efbd861ad9b03fd8f01510f9e87eddc07bdfd20837009433f6ee5"
+            ),
+        },
     ),
 )
 
@@ -190,3 +310,9 @@ def get(name: str) -> WeightRecord:
             return record
     known = ", ".join(record.name for record in RECORDS)
     raise WeightsError(f"Mien knows no weights named {name!r}: it knows {known}.")
+
+
+def _folder_of(found: Path, file: str) -> Path:
+    """The folder that `file` is a path in: a found file may lie under its whole path or under its bare name."""
+    parts = Path(file).parts
+    return found.parents[len(parts) - 1] if found.parts[-len(parts) :] == parts else found.parent

@@ -100,9 +100,9 @@ class LandmarkAttnProcessor:
     def _per_row(attn, states: torch.Tensor, rows: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Keys and values of `states`, projected once a sample and only then repeated for its frames."""
         key, value = attn.to_k(states), attn.to_v(states)
-        repeats, rest = divmod(rows, states.shape[0])
-        if rest:
+        if rows % states.shape[0]:
             raise ValueError(f"{rows} rows of queries cannot be shared among {states.shape[0]} rows of keys")
+        repeats = rows // states.shape[0]
         if repeats > 1:
             key, value = key.repeat_interleave(repeats, dim=0), value.repeat_interleave(repeats, dim=0)
         return key, value
@@ -206,7 +206,10 @@ class SpatialTransformerBlock(nn.Module):
 
 
 class SpatialTransformer(nn.Module):
-    """One transformer block over the pixels of a frame, between 1x1 convolutions (Stable Diffusion 1.x)."""
+    """One transformer block over the pixels of a frame, between 1x1 convolutions (Stable Diffusion 1.x).
+
+    `inner_channels` is the block's width, the feature map's own when None.
+    """
 
     def __init__(
         self,
@@ -215,14 +218,16 @@ class SpatialTransformer(nn.Module):
         context_dim: int | None,
         norm_num_groups: int,
         truncated: bool = False,
+        inner_channels: int | None = None,
     ):
         super().__init__()
+        inner = inner_channels or channels
         self.truncated = truncated
         self.norm = nn.GroupNorm(norm_num_groups, channels, eps=1e-6)
-        self.proj_in = nn.Conv2d(channels, channels, 1)
-        self.transformer_blocks = nn.ModuleList([SpatialTransformerBlock(channels, heads, context_dim, truncated)])
+        self.proj_in = nn.Conv2d(channels, inner, 1)
+        self.transformer_blocks = nn.ModuleList([SpatialTransformerBlock(inner, heads, context_dim, truncated)])
         # a truncated block never reads it, but the published checkpoints hold it
-        self.proj_out = nn.Conv2d(channels, channels, 1)
+        self.proj_out = nn.Conv2d(inner, channels, 1)
 
     def forward(
         self,

@@ -21,6 +21,7 @@ from animate.models.unet_blocks import (
     DownBlock,
     MidBlock,
     UpBlock,
+    run_up_blocks,
     up_block_channels,
 )
 
@@ -147,6 +148,5 @@ class ReferenceNetwork(ModelMixin, ConfigMixin, AttentionMixin):
             hidden_states, block_skips = block(hidden_states, conditioning)
             skips += block_skips
         hidden_states = self.mid_block(hidden_states, conditioning)
-        for block in self.up_blocks:
-            hidden_states = block(hidden_states, skips, conditioning)
+        hidden_states = run_up_blocks(self.up_blocks, hidden_states, skips, conditioning)
         return conditioning.captured

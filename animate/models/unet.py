@@ -25,6 +25,7 @@ from animate.models.unet_blocks import (
     DownBlock,
     MidBlock,
     UpBlock,
+    run_up_blocks,
     up_block_channels,
 )
 
@@ -191,7 +192,7 @@ class LandmarkUNet(ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixin, Ca
         sample: torch.Tensor,
         timestep: torch.Tensor | float | int,
         encoder_hidden_states: torch.Tensor | None = None,
-        landmark_features: torch.Tensor | None = None,
+        landmark_features: torch.Tensor | Sequence[torch.Tensor] | None = None,
         reference_features: Sequence[torch.Tensor] | None = None,
         condition: torch.Tensor | None = None,
         face_map: torch.Tensor | None = None,
@@ -206,7 +207,8 @@ class LandmarkUNet(ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixin, Ca
             timestep: one number or (B,), 0 to 999.
             encoder_hidden_states: (B, L, D) tokens of the clip or (B*T, L, D) tokens of each frame; D is
                 `image_embedding_dim`, or `cross_attention_dim` where that is None.
-            landmark_features: (B, block_out_channels[0], T, H, W) from a `LandmarkGuider`.
+            landmark_features: (B, block_out_channels[0], T, H, W) from a `LandmarkGuider`, added after `conv_in`;
+                or a list from a `PoseGuider`, that and one for after each down block.
             reference_features: the list that a `ReferenceNetwork` of the same layout returns, each (R,
                 tokens, C) with R = B, R = B - unconditional_batch, or 1.
             condition: (B, condition_channels, T, H, W).
@@ -215,7 +217,9 @@ class LandmarkUNet(ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixin, Ca
             unconditional_batch: so many leading samples are the unconditional half of guidance: they attend
                 to their own pixels only, never to the reference.
         """
-        self._check_inputs(sample, encoder_hidden_states, reference_features, condition, face_map, token_faces)
+        self._check_inputs(
+            sample, encoder_hidden_states, landmark_features, reference_features, condition, face_map, token_faces
+        )
         batch, _, frames, height, width = sample.shape
 
         # 1. Time embedding, one row a frame
@@ -244,17 +248,19 @@ class LandmarkUNet(ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixin, Ca
         if condition is not None:
             sample = torch.cat([sample, condition], dim=1)
         hidden_states = self.conv_in(fold_frames(sample))
-        if landmark_features is not None:
-            hidden_states = hidden_states + fold_frames(landmark_features)
+        pyramid = [landmark_features] if isinstance(landmark_features, torch.Tensor) else landmark_features or []
+        if pyramid:
+            hidden_states = hidden_states + fold_frames(pyramid[0])
 
         # 4. Down, middle, up
         skips = [hidden_states]
-        for block in self.down_blocks:
+        for index, block in enumerate(self.down_blocks):
             hidden_states, block_skips = block(hidden_states, conditioning)
             skips += block_skips
+            if len(pyramid) > 1:
+                hidden_states = hidden_states + fold_frames(pyramid[1 + index])
         hidden_states = self.mid_block(hidden_states, conditioning)
-        for block in self.up_blocks:
-            hidden_states = block(hidden_states, skips, conditioning)
+        hidden_states = run_up_blocks(self.up_blocks, hidden_states, skips, conditioning)
 
         # 5. Output
         hidden_states = self.conv_out(self.conv_act(self.conv_norm_out(hidden_states)))
@@ -263,7 +269,9 @@ class LandmarkUNet(ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixin, Ca
             return (sample,)
         return LandmarkUNetOutput(sample=sample)
 
-    def _check_inputs(self, sample, encoder_hidden_states, reference_features, condition, face_map, token_faces):
+    def _check_inputs(
+        self, sample, encoder_hidden_states, landmark_features, reference_features, condition, face_map, token_faces
+    ):
         if sample.ndim != 5:
             raise ValueError(f"`sample` must be (B, C, T, H, W) but has shape {tuple(sample.shape)}")
         channels = condition.shape[1] if condition is not None else 0
@@ -271,6 +279,11 @@ class LandmarkUNet(ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixin, Ca
             raise ValueError(f"`condition` must have {self.config.condition_channels} channels but has {channels}")
         if self.config.cross_attention_dim is not None and encoder_hidden_states is None:
             raise ValueError("`encoder_hidden_states` is None but this network has cross-attention")
+        if isinstance(landmark_features, (list, tuple)) and len(landmark_features) != 1 + len(self.down_blocks):
+            raise ValueError(
+                f"`landmark_features` must be one map, or {1 + len(self.down_blocks)} in a list, "
+                f"but holds {len(landmark_features)}"
+            )
         if reference_features is not None and len(reference_features) != self.num_reference_features:
             raise ValueError(
                 f"`reference_features` must hold {self.num_reference_features} maps but holds {len(reference_features)}"

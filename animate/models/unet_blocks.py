@@ -193,16 +193,33 @@ class UpBlock(_LayeredBlock):
         self.upsamplers = nn.ModuleList([Upsample2D(out_channels, use_conv=True)]) if upsample else None
 
     def forward(
-        self, hidden_states: torch.Tensor, skips: list[torch.Tensor], conditioning: Conditioning
+        self,
+        hidden_states: torch.Tensor,
+        skips: Sequence[torch.Tensor],
+        conditioning: Conditioning,
+        output_size: tuple[int, int] | None = None,
     ) -> torch.Tensor:
-        """(B*T, Cin, H, W) -> (B*T, Cout, 2H, 2W); takes its skip connections off the end of `skips`."""
-        for index in range(len(self.resnets)):
-            hidden_states = self._layer(index, torch.cat([hidden_states, skips.pop()], dim=1), conditioning)
+        """(B*T, Cin, H, W) -> (B*T, Cout, 2H, 2W) or `output_size`; `skips` holds one for each layer, in its order."""
+        for index, skip in enumerate(skips):
+            hidden_states = self._layer(index, torch.cat([hidden_states, skip], dim=1), conditioning)
         if self.upsamplers is not None:
-            # an odd size was rounded up on the way down: the skip connection knows what it was
-            output_size = tuple(skips[-1].shape[-2:]) if skips else None
             hidden_states = self.upsamplers[0](hidden_states, output_size)
         return hidden_states
+
+
+def run_up_blocks(
+    blocks: Sequence[UpBlock], hidden_states: torch.Tensor, skips: list[torch.Tensor], conditioning: Conditioning
+) -> torch.Tensor:
+    """The way up: each block takes its skip connections off the end of `skips`.
+
+    They are counted out here, since hooks (offloading, sharding) hand a block copies of the lists it is called with.
+    """
+    for block in blocks:
+        own = [skips.pop() for _ in block.resnets]
+        # an odd size was rounded up on the way down: the next skip connection knows what it was
+        output_size = tuple(skips[-1].shape[-2:]) if skips else None
+        hidden_states = block(hidden_states, own, conditioning, output_size)
+    return hidden_states
 
 
 class MidBlock(_Block):

@@ -4,6 +4,9 @@ import numpy as np
 import PIL.Image
 import torch
 
+from animate.models.codec import SpaceToDepthCodec
+from animate.pipelines.noise import FrameNoise
+
 OUTPUT_TYPES = ("pt", "np", "pil", "latent")
 
 
@@ -35,6 +38,41 @@ def check_clips(
     if height % factor or width % factor:
         raise ValueError(f"height and width must be multiples of {factor} but are {height} and {width}")
     return shape
+
+
+def check_residual(vae, unet, scheduler, base: torch.Tensor | None) -> None:
+    """What the residual mode (`base`) asks of the parts, and a network of that mode of the caller."""
+    condition_channels = unet.config.condition_channels
+    if base is None:
+        if condition_channels:
+            raise ValueError(f"`base` and `gate` are None but this network takes {condition_channels} channels of them")
+        return
+    if not isinstance(vae, SpaceToDepthCodec):
+        raise ValueError(
+            f"`base` needs a SpaceToDepthCodec, whose latents are pixels, but the codec is a {type(vae).__name__}"
+        )
+    prediction_type = scheduler.config.prediction_type
+    if prediction_type != "sample":
+        raise ValueError(f"`base` needs a scheduler with prediction_type 'sample' but it is {prediction_type!r}")
+    latent = vae.latent_channels
+    without = latent + vae.config.patch_size**2
+    if condition_channels not in (without, without + latent):
+        raise ValueError(
+            f"`condition_channels` of the network must be {without} (base, gate) or {without + latent} "
+            f"(base, gate, portrait) but is {condition_channels}"
+        )
+
+
+def check_parts(**parts: tuple[object, object]) -> None:
+    """Each input is given exactly where its part is there: `input=(value, component)`."""
+    names = {"landmark_map": "guider", "expression": "expression_tokens"}
+    for name, (value, component) in parts.items():
+        if (value is not None) != (component is not None):
+            raise ValueError(
+                f"`{name}` is None but the pipeline has `{names[name]}`"
+                if value is None
+                else f"`{name}` was given but the pipeline has no `{names[name]}`"
+            )
 
 
 def check_faces(batch: int, frames: int, expression, face_map, face_ids) -> None:
@@ -73,6 +111,37 @@ def check_latents(latents: torch.Tensor, shape: tuple[int, ...]) -> None:
         have not in (1, want) for have, want in zip(latents.shape, shape, strict=True)
     ):
         raise ValueError(f"`latents` must be {shape}, or 1 for an axis to repeat, but has shape {tuple(latents.shape)}")
+
+
+def check_noise(shape: tuple[int, ...], noise: FrameNoise | None, generator, latents) -> None:
+    """Noise of numbered frames fits the clip and is the only noise."""
+    if noise is None:
+        return
+    if not isinstance(noise, FrameNoise):
+        raise TypeError(f"`noise` must be a FrameNoise but is a {type(noise).__name__}")
+    if generator is not None or latents is not None:
+        raise ValueError("give `noise`, or `generator` and `latents`, not both")
+    if len(noise.frames) != shape[2]:
+        raise ValueError(f"`noise` is of {len(noise.frames)} frames but the clip has {shape[2]}")
+
+
+def check_known(shape: tuple[int, ...], known_latents, known_frames) -> None:
+    """Clean latents of a clip of `shape` (B, C, T, h, w) and the mask of the frames for which they count."""
+    if (known_latents is None) != (known_frames is None):
+        missing = "known_latents" if known_latents is None else "known_frames"
+        raise ValueError(f"`known_latents` and `known_frames` belong together but `{missing}` is None")
+    if known_latents is None:
+        return
+    for name, value in (("known_latents", known_latents), ("known_frames", known_frames)):
+        if not isinstance(value, torch.Tensor):
+            raise TypeError(f"`{name}` must be a torch.Tensor but is a {type(value).__name__}")
+    if tuple(known_latents.shape) != shape:
+        raise ValueError(f"`known_latents` must be {shape} but has shape {tuple(known_latents.shape)}")
+    if known_frames.dtype != torch.bool or tuple(known_frames.shape) != (shape[2],):
+        raise ValueError(
+            f"`known_frames` must be ({shape[2]},) bool but is {known_frames.dtype} of shape "
+            f"{tuple(known_frames.shape)}"
+        )
 
 
 def check_sampling(num_inference_steps, output_type: str, known_tensors, wanted_tensors) -> None:

@@ -6,7 +6,6 @@ Which parts there are decides what it does. With a base picture the network's ou
 2406.01900).
 """
 
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -15,18 +14,31 @@ import PIL.Image
 import torch
 from diffusers import DiffusionPipeline
 from diffusers.utils import BaseOutput
-from diffusers.utils.torch_utils import randn_tensor
 from diffusers.video_processor import VideoProcessor
 
-from animate.models.codec import SpaceToDepthCodec, retrieve_latents
+# diffusers looks a saved pipeline's components up among the modules that are already imported
+import animate.models.expression_tokens
+import animate.models.guider
+import animate.models.pose_guider
+import animate.models.reference_network
+import animate.models.unet  # noqa: F401
+from animate.pipelines.conditions import ConditionsMixin
+from animate.pipelines.encoding import IMAGE_TOKEN_MODES, EncodedReference, EncodingMixin
 from animate.pipelines.inputs import (
     check_clips,
     check_faces,
+    check_known,
     check_latents,
+    check_noise,
+    check_parts,
+    check_residual,
     check_sampling,
-    image_tensor,
 )
-from animate.pipelines.residual import predict_clean, residual_condition
+from animate.pipelines.noise import FrameNoise
+from animate.pipelines.residual import predict_clean
+from animate.pipelines.sampling import KnownFrames, NoiseSource, scheduler_step
+
+__all__ = ["EncodedReference", "FrameNoise", "LandmarkAnimationPipeline", "LandmarkAnimationPipelineOutput"]
 
 
 @dataclass
@@ -37,27 +49,22 @@ class LandmarkAnimationPipelineOutput(BaseOutput):
     frames: torch.Tensor | np.ndarray | list[list[PIL.Image.Image]]
 
 
-@dataclass
-class EncodedReference:
-    """What the networks know of a portrait; made once by `encode_reference`, used for every clip of it."""
-
-    latents: torch.Tensor  # (B, C, h, w) the portrait through the codec
-    tokens: torch.Tensor | None  # (B, 257, D) CLIP hidden states
-    features: list[torch.Tensor] | None  # one map for each spatial transformer
-
-
-class LandmarkAnimationPipeline(DiffusionPipeline):
+class LandmarkAnimationPipeline(EncodingMixin, ConditionsMixin, DiffusionPipeline):
     """Animate a portrait by landmark maps.
 
     Args:
         vae: `SpaceToDepthCodec`, `AutoencoderKL` or `AutoencoderTiny`.
         unet: `LandmarkUNet`.
-        scheduler: DDIM or another diffusers scheduler; a base picture needs `prediction_type="sample"`.
+        scheduler: DDIM or another diffusers scheduler (`pipelines.scheduler.set_scheduler`); a base picture
+            needs `prediction_type="sample"`.
         reference_network: `ReferenceNetwork`, the portrait's features for self-attention.
-        guider: `LandmarkGuider`, which brings landmark maps in.
+        guider: `LandmarkGuider` or `PoseGuider`, which brings landmark maps in.
         expression_tokens: `ExpressionTokens`, which brings motion vectors in.
-        image_encoder: transformers' `CLIPVisionModelWithProjection`; all its hidden states become tokens.
+        image_encoder: transformers' `CLIPVisionModelWithProjection`.
         default_num_inference_steps, default_guidance_scale: what `__call__` takes when not told.
+        image_token_mode: which tokens the image encoder gives: "hidden_states", all of the last layer
+            (Follow-Your-Emoji), or "embedding", the projected one alone (AniPortrait).
+        landmark_style: of the maps that it was trained with, see `animate.landmark_map.draw`.
     """
 
     model_cpu_offload_seq = "image_encoder->expression_tokens->guider->reference_network->unet->vae"
@@ -75,8 +82,14 @@ class LandmarkAnimationPipeline(DiffusionPipeline):
         image_encoder=None,
         default_num_inference_steps: int = 30,
         default_guidance_scale: float = 3.5,
+        image_token_mode: str = "hidden_states",
+        landmark_style: str = "follow-your-emoji",
     ):
         super().__init__()
+        if image_token_mode not in IMAGE_TOKEN_MODES:
+            raise ValueError(
+                f"`image_token_mode` must be one of {', '.join(IMAGE_TOKEN_MODES)} but is {image_token_mode!r}"
+            )
         self.register_modules(
             vae=vae,
             unet=unet,
@@ -89,15 +102,10 @@ class LandmarkAnimationPipeline(DiffusionPipeline):
         self.register_to_config(
             default_num_inference_steps=default_num_inference_steps,
             default_guidance_scale=default_guidance_scale,
+            image_token_mode=image_token_mode,
+            landmark_style=landmark_style,
         )
         self.video_processor = VideoProcessor(vae_scale_factor=self.vae_scale_factor)
-
-    @property
-    def vae_scale_factor(self) -> int:
-        """Pixels a side of one latent."""
-        if isinstance(self.vae, SpaceToDepthCodec):
-            return self.vae.config.patch_size
-        return 2 ** (len(self.vae.config.block_out_channels) - 1)
 
     @property
     def guidance_scale(self) -> float:
@@ -115,18 +123,10 @@ class LandmarkAnimationPipeline(DiffusionPipeline):
     def interrupt(self) -> bool:
         return self._interrupt
 
-    @property
-    def reference_in_condition(self) -> bool:
-        """Whether the denoiser also sees the portrait's latents beside base and gate (`mini`)."""
-        if not isinstance(self.vae, SpaceToDepthCodec):
-            return False
-        patch, latent = self.vae.config.patch_size**2, self.vae.latent_channels
-        return self.unet.config.condition_channels == latent + patch + latent
-
-    @property
-    def needs_reference(self) -> bool:
-        """Whether any part wants `reference_image`."""
-        return self.reference_network is not None or self.image_encoder is not None or self.reference_in_condition
+    def latent_shape(self, batch: int, frames: int, height: int, width: int) -> tuple[int, int, int, int, int]:
+        """(B, C, T, h, w) of the latents of a clip of this size in pixels."""
+        factor = self.vae_scale_factor
+        return (batch, self.unet.config.in_channels, frames, height // factor, width // factor)
 
     def check_inputs(
         self,
@@ -142,47 +142,21 @@ class LandmarkAnimationPipeline(DiffusionPipeline):
         num_inference_steps=None,
         output_type="pt",
         callback_on_step_end_tensor_inputs=(),
+        generator=None,
+        noise=None,
+        known_latents=None,
+        known_frames=None,
     ) -> tuple[int, int, int, int]:
         """(batch, frames, height, width) of the clip; TypeError or ValueError names what does not fit."""
+        # 1. Clips, and the parts that read them
         shape = check_clips(self.vae_scale_factor, landmark_map=landmark_map, base=base, gate=gate)
-        batch, frames, height, width = shape
+        check_residual(self.vae, self.unet, self.scheduler, base)
+        check_parts(
+            landmark_map=(landmark_map, self.guider),
+            expression=(expression, self.expression_tokens),
+        )
 
-        # 1. The residual mode
-        condition_channels = self.unet.config.condition_channels
-        if base is None and condition_channels:
-            raise ValueError(f"`base` and `gate` are None but this network takes {condition_channels} channels of them")
-        if base is not None:
-            if not isinstance(self.vae, SpaceToDepthCodec):
-                raise ValueError(
-                    f"`base` needs a SpaceToDepthCodec, whose latents are pixels, but the codec is a "
-                    f"{type(self.vae).__name__}"
-                )
-            prediction_type = self.scheduler.config.prediction_type
-            if prediction_type != "sample":
-                raise ValueError(
-                    f"`base` needs a scheduler with prediction_type 'sample' but it is {prediction_type!r}"
-                )
-            latent = self.vae.latent_channels
-            without = latent + self.vae.config.patch_size**2
-            if condition_channels not in (without, without + latent):
-                raise ValueError(
-                    f"`condition_channels` of the network must be {without} (base, gate) or "
-                    f"{without + latent} "
-                    f"(base, gate, portrait) but is {condition_channels}"
-                )
-
-        # 2. What a component needs, and what needs a component
-        for name, value, component in (
-            ("landmark_map", landmark_map, "guider"),
-            ("expression", expression, "expression_tokens"),
-        ):
-            present = getattr(self, component) is not None
-            if (value is not None) != present:
-                raise ValueError(
-                    f"`{name}` is None but the pipeline has `{component}`"
-                    if present
-                    else f"`{name}` was given but the pipeline has no `{component}`"
-                )
+        # 2. The portrait
         if reference is not None and not isinstance(reference, EncodedReference):
             raise TypeError(f"`reference` must come from `encode_reference` but is a {type(reference).__name__}")
         if reference is not None and reference_image is not None:
@@ -190,12 +164,14 @@ class LandmarkAnimationPipeline(DiffusionPipeline):
         if self.needs_reference and reference is None and reference_image is None:
             raise ValueError("`reference_image` is None but this pipeline draws from it")
 
-        # 3. Faces, noise, and the rest
+        # 3. Faces, noise, known frames, and the rest
+        batch, frames = shape[:2]
         check_faces(batch, frames, expression, face_map, face_ids)
-        factor = self.vae_scale_factor
+        latent_shape = self.latent_shape(*shape)
         if latents is not None:
-            wanted = (batch, self.unet.config.in_channels, frames, height // factor, width // factor)
-            check_latents(latents, wanted)
+            check_latents(latents, latent_shape)
+        check_noise(latent_shape, noise, generator, latents)
+        check_known(latent_shape, known_latents, known_frames)
         check_sampling(
             num_inference_steps,
             output_type,
@@ -203,58 +179,6 @@ class LandmarkAnimationPipeline(DiffusionPipeline):
             callback_on_step_end_tensor_inputs,
         )
         return shape
-
-    def encode_clip(self, clip: torch.Tensor) -> torch.Tensor:
-        """Pixels (B, C, T, H, W) in [-1, 1] to scaled latents (B, c, T, h, w), frame by frame for a VAE."""
-        if isinstance(self.vae, SpaceToDepthCodec):
-            latents = retrieve_latents(self.vae.encode(clip))
-        else:
-            frames = [retrieve_latents(self.vae.encode(frame.to(self.vae.dtype))) for frame in clip.unbind(2)]
-            latents = torch.stack(frames, dim=2)
-        return latents * self.vae.config.scaling_factor
-
-    def decode_clip(self, latents: torch.Tensor) -> torch.Tensor:
-        """The inverse of `encode_clip`; a VAE decodes one frame at a time, so that memory is one frame's."""
-        latents = latents / self.vae.config.scaling_factor
-        if isinstance(self.vae, SpaceToDepthCodec):
-            return self.vae.decode(latents).sample
-        return torch.stack([self.vae.decode(z.to(self.vae.dtype)).sample for z in latents.unbind(2)], dim=2)
-
-    def encode_image(self, image: torch.Tensor) -> torch.Tensor:
-        """All hidden states of CLIP's last layer, (B, 257, D), for images (B, 3, H, W) in [-1, 1]."""
-        # transformers' default processor wants torchvision; this one gives the same numbers without
-        from transformers import CLIPImageProcessorPil
-
-        size = self.image_encoder.config.image_size
-        processor = CLIPImageProcessorPil(size={"shortest_edge": size}, crop_size={"height": size, "width": size})
-        pictures = self.video_processor.pt_to_numpy(image.float() / 2 + 0.5)
-        pictures = self.video_processor.numpy_to_pil(pictures)
-        pixels = processor(pictures, return_tensors="pt").pixel_values
-        dtype = next(self.image_encoder.parameters()).dtype
-        return self.image_encoder(pixels.to(self._execution_device, dtype)).last_hidden_state
-
-    @torch.no_grad()
-    def encode_reference(self, reference_image) -> EncodedReference:
-        """CLIP tokens and reference features of a portrait, for `__call__(reference=...)`.
-
-        Args:
-            reference_image: (B, 3, H, W) tensor in [-1, 1], a PIL image, or a uint8 (H, W, 3) RGB array.
-        """
-        image = image_tensor(reference_image).to(self._execution_device)
-        latents = self.encode_clip(image[:, :, None])[:, :, 0]
-        tokens = self.encode_image(image) if self.image_encoder is not None else None
-        features = None
-        if self.reference_network is not None:
-            dtype = self.reference_network.dtype
-            features = self.reference_network(latents.to(dtype), tokens.to(dtype) if tokens is not None else None)
-        return EncodedReference(latents, tokens, features)
-
-    def prepare_latents(
-        self, shape: tuple[int, ...], share_noise: bool, generator, latents: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """The first noisy sample, float32; `share_noise` gives every frame of a clip the same noise."""
-        noise = latents if latents is not None else draw_noise(shape, share_noise, generator)
-        return noise.to(self._execution_device, torch.float32).expand(shape) * self.scheduler.init_noise_sigma
 
     @torch.no_grad()
     def __call__(
@@ -273,6 +197,9 @@ class LandmarkAnimationPipeline(DiffusionPipeline):
         generator: torch.Generator | list[torch.Generator] | None = None,
         latents: torch.Tensor | None = None,
         share_noise: bool | None = None,
+        noise: FrameNoise | None = None,
+        known_latents: torch.Tensor | None = None,
+        known_frames: torch.Tensor | None = None,
         output_type: str = "pt",
         return_dict: bool = True,
         callback_on_step_end: Callable[["LandmarkAnimationPipeline", int, int, dict], dict] | None = None,
@@ -297,6 +224,12 @@ class LandmarkAnimationPipeline(DiffusionPipeline):
             generator: seeds the noise, which is drawn on the generator's device (the CPU when None).
             latents: first noise instead of `generator`'s; axes of length 1 are repeated.
             share_noise: the same noise for every frame; None: with a base yes, without no.
+            noise: noise of numbered frames, for the first sample and for what the scheduler adds, instead of
+                `generator`, `latents` and `share_noise`.
+            known_latents: (B, C, T, h, w) clean latents, as `output_type="latent"` gives them; read where
+                `known_frames` is True. At each step these frames are the clean ones noised to its level with
+                their own first noise; in the result they are exact.
+            known_frames: (T,) bool.
             output_type: "pt", "np", "pil" or "latent".
             return_dict: a `LandmarkAnimationPipelineOutput` or a tuple.
             callback_on_step_end: called as (pipeline, step, timestep, tensors) and may return changed
@@ -307,7 +240,7 @@ class LandmarkAnimationPipeline(DiffusionPipeline):
             TypeError, ValueError: an input does not fit; the message names it and what it is.
         """
         # 0. Check inputs
-        batch, frames, height, width = self.check_inputs(
+        clip = self.check_inputs(
             reference_image,
             landmark_map,
             base,
@@ -320,7 +253,12 @@ class LandmarkAnimationPipeline(DiffusionPipeline):
             num_inference_steps,
             output_type,
             callback_on_step_end_tensor_inputs,
+            generator,
+            noise,
+            known_latents,
+            known_frames,
         )
+        batch, shape = clip[0], self.latent_shape(*clip)
         if num_inference_steps is None:
             num_inference_steps = self.config.default_num_inference_steps
         self._guidance_scale = self.config.default_guidance_scale if guidance_scale is None else guidance_scale
@@ -332,30 +270,28 @@ class LandmarkAnimationPipeline(DiffusionPipeline):
         # 1. What does not change from step to step: portrait, landmarks, tokens, base
         if reference is None and self.needs_reference:
             reference = self.encode_reference(reference_image)
-        inputs = self._prepare_conditions(landmark_map, expression, face_map, face_ids, reference, batch, device, dtype)
+        inputs = self.prepare_conditions(landmark_map, expression, face_map, face_ids, reference, batch, device, dtype)
         condition = None
         if residual_mode:
-            base = self.encode_clip(base.to(device, torch.float32))
-            gate = retrieve_latents(self.vae.encode(gate.to(device, torch.float32)))
-            portrait = reference.latents.to(device) if self.reference_in_condition else None
-            condition = residual_condition(base, gate, portrait).to(dtype)
-            if self.do_classifier_free_guidance:
-                condition = torch.cat([condition] * 2)
+            base, gate, condition = self.prepare_residual(base, gate, reference, device, dtype)
 
-        # 2. Timesteps and noise
+        # 2. Timesteps, noise, known frames
         self.scheduler.set_timesteps(num_inference_steps, device=device)
         timesteps = self.scheduler.timesteps
         self._num_timesteps = len(timesteps)
-        factor = self.vae_scale_factor
-        shape = (batch, self.unet.config.in_channels, frames, height // factor, width // factor)
-        latents = self.prepare_latents(shape, share_noise, generator, latents)
+        source = NoiseSource(shape, share_noise, generator, latents, noise)
+        first_noise = source.first(device)
+        latents = first_noise * self.scheduler.init_noise_sigma
+        known = KnownFrames(known_latents, known_frames, first_noise) if known_frames is not None else None
 
         # 3. Denoise
         context = "cfg" if self.do_classifier_free_guidance else "cond"
-        with self.progress_bar(total=num_inference_steps) as progress_bar:
+        with self.progress_bar(total=len(timesteps)) as progress_bar:
             for i, t in enumerate(timesteps):
                 if self.interrupt:
                     continue
+                if known is not None:
+                    latents = known.noised(latents, self.scheduler, t)
                 sample = torch.cat([latents] * 2) if self.do_classifier_free_guidance else latents
                 sample = self.scheduler.scale_model_input(sample, t)
                 with self.unet.cache_context(
@@ -367,12 +303,13 @@ class LandmarkAnimationPipeline(DiffusionPipeline):
                     prediction = unconditional + self.guidance_scale * (conditional - unconditional)
                 if residual_mode:
                     prediction = predict_clean(prediction, base, gate)
-                step_kwargs = self._step_kwargs(eta, shape, share_noise, generator)
-                latents = self.scheduler.step(prediction, t, latents, **step_kwargs).prev_sample
+                latents = scheduler_step(self.scheduler, prediction, i, latents, eta, source)
                 if callback_on_step_end is not None:
                     tensors = {"latents": latents} if "latents" in callback_on_step_end_tensor_inputs else {}
                     latents = callback_on_step_end(self, i, t, tensors).pop("latents", latents)
                 progress_bar.update()
+        if known is not None:
+            latents = known.exact(latents)
 
         # 4. Decode
         if output_type == "latent":
@@ -383,60 +320,3 @@ class LandmarkAnimationPipeline(DiffusionPipeline):
         if not return_dict:
             return (result,)
         return LandmarkAnimationPipelineOutput(frames=result)
-
-    def _prepare_conditions(
-        self, landmark_map, expression, face_map, face_ids, reference, batch, device, dtype
-    ) -> dict[str, torch.Tensor | list[torch.Tensor] | int | None]:
-        """The denoiser's arguments that no step changes; for guidance [unconditional, conditional]."""
-        landmark_features = tokens = token_faces = features = None
-        if landmark_map is not None:
-            landmark_features = self.guider(landmark_map.to(device, self.guider.dtype)).to(dtype)
-        if expression is not None:
-            tokens = self.expression_tokens(expression.to(device, self.expression_tokens.dtype))
-            tokens = tokens.flatten(0, 1).to(dtype)  # (B*T, L, D)
-            if face_map is not None:
-                faces = expression.shape[1] if expression.ndim == 4 else 1
-                ids = list(face_ids) if face_ids is not None else list(range(1, faces + 1))
-                token_faces = self.expression_tokens.face_ids(batch, ids)
-                face_map = face_map.to(device)
-        elif reference is not None and reference.tokens is not None:
-            tokens = reference.tokens.to(device, dtype).expand(batch, -1, -1)
-        if reference is not None and reference.features is not None:
-            features = [feature.to(device, dtype) for feature in reference.features]
-
-        unconditional_batch = 0
-        if self.do_classifier_free_guidance:
-            unconditional_batch = batch
-            tokens = torch.cat([torch.zeros_like(tokens), tokens]) if tokens is not None else None
-            landmark_features, face_map, token_faces = (
-                torch.cat([x] * 2) if x is not None else None for x in (landmark_features, face_map, token_faces)
-            )
-        return {
-            "encoder_hidden_states": tokens,
-            "landmark_features": landmark_features,
-            "reference_features": features,
-            "face_map": face_map,
-            "token_faces": token_faces,
-            "unconditional_batch": unconditional_batch,
-        }
-
-    def _step_kwargs(self, eta: float, shape: tuple[int, ...], share_noise: bool, generator) -> dict:
-        """What this scheduler's `step` takes of eta and noise."""
-        known = inspect.signature(self.scheduler.step).parameters
-        kwargs = {}
-        if "eta" in known:
-            kwargs["eta"] = eta
-        if "variance_noise" in known and eta > 0:
-            kwargs["variance_noise"] = draw_noise(shape, share_noise, generator).to(self._execution_device)
-        elif "generator" in known:
-            kwargs["generator"] = generator
-        return kwargs
-
-
-def draw_noise(shape: tuple[int, ...], share_noise: bool, generator) -> torch.Tensor:
-    """Normal noise (B, C, T, h, w), drawn on the generator's device: a seed means the same everywhere."""
-    if share_noise:
-        shape = (*shape[:2], 1, *shape[3:])
-    first = generator[0] if isinstance(generator, list) else generator
-    device = first.device if first is not None else torch.device("cpu")
-    return randn_tensor(shape, generator=generator, device=device, dtype=torch.float32)
