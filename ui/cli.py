@@ -168,9 +168,9 @@ def models(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """List every weight that Mien can use, with its licence and where it lies."""
-    from .models_table import print_models
+    from .cli_weights import list_weights
 
-    print_models(as_json)
+    list_weights(as_json=as_json)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -19,7 +19,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 Folder = Annotated[
     Path | None,
@@ -28,11 +28,22 @@ Folder = Annotated[
 
 
 @app.command("list")
-def list_weights(as_json: Json = False) -> None:
+def list_weights(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="One of them, with each file's size, SHA-256 and place.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """List every weight that Mien can use: source, size, licence, what for, and where it lies."""
-    from .models_table import print_models
+    from weights.registry import RECORDS, get
 
-    print_models(as_json, sources=True)
+    from .models_table import as_dict, print_records
+
+    records = RECORDS if name is None else (get(name),)
+    if as_json:
+        print(json.dumps([as_dict(record) for record in records], indent=2))
+    else:
+        print_records(records, files=name is not None)
 
 
 @app.command()

@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterable
 
-from weights.registry import RECORDS, WeightRecord
+from weights.registry import WeightRecord
 
 
-def print_models(as_json: bool = False, sources: bool = False) -> None:
-    """Prints the registry as a table, or as JSON.
+def print_records(records: Iterable[WeightRecord], files: bool = False) -> None:
+    """Prints a paragraph a record: licence, purpose, source, place.
 
-    Args:
-        sources: a column of repositories, revisions and sizes instead of the one on commercial use, which then stands
-            beside the licence. JSON tells all of it always.
+    files: a line for each file as well: size, SHA-256, place.
     """
-    if as_json:
-        print(json.dumps([as_dict(record) for record in RECORDS], indent=2))
-        return
-    from rich.table import Table
+    from rich.markup import escape
 
     from .console import out_console
 
-    table = Table(title="Weights that Mien can use", title_justify="left")
-    for column in ("name", "for", "licence", "source" if sources else "commercial use", "on this machine"):
-        table.add_column(column, overflow="fold", no_wrap=column == "name")
-    for record in RECORDS:
-        licence, other = record.licence, "yes" if record.commercial_use else "no"
-        if sources:
-            if not record.commercial_use and "non-commercial" not in licence:
-                licence = f"non-commercial: {licence}"
-            other = source(record)
-        table.add_row(record.name, record.purpose, licence, other, where(record))
-    out_console().print(table)
+    out = out_console()
+    for record in records:
+        licence = record.licence
+        if not record.commercial_use and "non-commercial" not in licence:
+            licence = f"non-commercial: {licence}"
+        out.print(f"[bold]{record.name}[/bold]  {escape(licence)}", highlight=False)
+        for line in (record.purpose, f"source: {source(record)}", f"here: {where(record)}"):
+            out.print(f"    {line}", markup=False, highlight=False, soft_wrap=True)
+        for file in as_dict(record)["details"] if files else ():
+            size = "size unknown" if file["size"] is None else f"{file['size']:,} bytes"
+            facts = (size, f"sha256 {file['sha256'] or 'unknown'}", file["path"] or "not here")
+            out.print(f"    {file['file']}: {', '.join(facts)}", markup=False, highlight=False, soft_wrap=True)
 
 
 def source(record: WeightRecord) -> str:

@@ -99,8 +99,9 @@ def pull(
 
 def _download(record: WeightRecord, file: str, folder: Path | None, force: bool) -> Path:
     from huggingface_hub import errors as hub
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import hf_hub_download, logging
 
+    logging.set_verbosity_error()  # its own retries, one line each
     target = folder if folder is not None else places.own_root() / record.name
     by_hand = f"get {file} of {where_published(record)} on another machine and put it into {target}"
     try:

@@ -28,12 +28,18 @@ class TestList:
         assert unet["size"] == 5259498847 and unet["sha256"].startswith("05daa70f") and unet["path"] is None
         assert {"sd-image-variations", "sd-vae-ft-mse", "taesd", "animatediff", "aniportrait"} <= records.keys()
 
-    def test_the_table_tells_source_licence_and_how_to_get_it(self, mien, monkeypatch):
-        monkeypatch.setenv("COLUMNS", "250")
+    def test_a_paragraph_tells_source_licence_and_how_to_get_it(self, mien):
         code, out, _ = mien("weights", "list")
-        row = next(line for line in out.splitlines() if " follow-your-emoji " in line)
-        assert code == 0 and "YueMafighting/FollowYourEmoji @ 9ed6749, 8,696.0 MB" in row
-        assert "non-commercial" in row and "mien weights pull" in row
+        lines = out.splitlines()
+        first = next(i for i, line in enumerate(lines) if line.startswith("follow-your-emoji "))
+        assert code == 0 and "non-commercial" in lines[first]
+        assert "YueMafighting/FollowYourEmoji @ 9ed6749, 8,696.0 MB" in lines[first + 2]
+        assert lines[first + 3].endswith("mien weights pull follow-your-emoji")
+
+    def test_one_record_lists_its_files(self, mien):
+        code, out, _ = mien("weights", "list", "follow-your-emoji")
+        (line,) = (line for line in out.splitlines() if "ckpts/unet.pth" in line)
+        assert code == 0 and "5,259,498,847 bytes, sha256 05daa70f" in line and line.endswith("not here")
 
     def test_a_file_in_the_store_is_seen(self, mien, machine):
         folder = machine / "store" / "animatediff"
