@@ -161,6 +161,8 @@ class FullSizeAnimator(PortraitAnimator):
         }
         if options.long == "overlap":
             facts["overlap"] = options.shared
+        if facts["device"] == "cpu":
+            facts["threads"] = torch.get_num_threads()  # sums of floats depend on it
         names = ("long", "window", "size", "scheduler", "preview", "attention", "compile")
         return facts | {name: getattr(options, name) for name in names}
 

@@ -1,5 +1,7 @@
 """Motion and landmarks that the tests of this folder share."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -58,3 +60,15 @@ def other_face(make_face) -> np.ndarray:
     """(478, 3) px of a made-up person: narrow mouth, big eyes, long chin, head turned and tilted."""
     turned = pose.Pose(np.array([[0.1, -0.3, 0.12]]), np.array([[250.0, 240.0, 3.0]]), np.array([110.0]))
     return pose.compose(make_face(mouth=0.75, eye=1.35, jaw=1.2)[None], turned)[0]
+
+
+@pytest.fixture(autouse=True)
+def attention_back_end():
+    """diffusers makes the back end of one model the default of all: every test leaves the default as it was."""
+    module = sys.modules.get("diffusers.models.attention_dispatch")
+    before = module._AttentionBackendRegistry.get_active_backend()[0] if module is not None else None
+    yield
+    module = sys.modules.get("diffusers.models.attention_dispatch")
+    if module is not None:
+        default = module.AttentionBackendName(module.DIFFUSERS_ATTN_BACKEND) if before is None else before
+        module._AttentionBackendRegistry.set_active_backend(default)

@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+import torch
 
 from weights.registry import get
 
@@ -28,8 +29,9 @@ def kill_when(arguments, file, folder) -> int:
     """Runs `mien` and kills it with SIGKILL once `file` is there; returns the exit code."""
     code = "import sys; from ui.cli import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", code, *map(str, arguments)]
+    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}  # sums of floats depend on it
     with open(folder / "log.txt", "w") as log:
-        process = subprocess.Popen(command, cwd=os.getcwd(), stdout=log, stderr=log)
+        process = subprocess.Popen(command, cwd=os.getcwd(), stdout=log, stderr=log, env=os.environ | threads)
         while process.poll() is None and not file.exists():
             time.sleep(0.002)
         process.send_signal(signal.SIGKILL)
