@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
+from animate.caching import CacheTally, cache_config, check_cache
 from animate.errors import FaceError, OptionError
 from animate.full_size_options import FullSizeOptions
 from animate.motion import Motion
@@ -76,6 +77,7 @@ class PortraitAnimator:
         steps: int | None = None,
         seed: int = 0,
         full_size: FullSizeOptions | None = None,
+        cache: str = "off",
     ) -> PortraitAnimator:
         """The embedded "mini", "follow-your-emoji", or a folder that `LandmarkAnimationPipeline.save_pretrained` wrote.
 
@@ -83,12 +85,15 @@ class PortraitAnimator:
             steps: denoising steps a frame, 1 to 50; None takes the model's own.
             seed: of the noise; mini's frames share one, those of the full size have one each.
             full_size: how a full-size model draws; mini takes none of it.
+            cache: "off" computes every step; "fast", "balanced" and "exact" forecast what changes little from step to
+                step, with ever smaller differences from "off". A run of few steps has little to forecast.
 
         Raises:
             WeightsError: the folder is not there or does not hold a pipeline.
-            OptionError: an unknown method, steps out of range, a device that cannot be used here, options of the full
-                size for mini.
+            OptionError: an unknown method or cache, steps out of range, a device that cannot be used here, options of
+                the full size for mini.
         """
+        check_cache(cache)
         if method != "mini":
             return cls(None, method)
         if steps is not None and not 1 <= steps <= 50:
@@ -97,13 +102,21 @@ class PortraitAnimator:
         if is_full_size(folder):
             from animate.full_size import FullSizeAnimator
 
-            return FullSizeAnimator.load(folder, full_size, device, steps, seed)
+            return FullSizeAnimator.load(folder, full_size, device, steps, seed, cache_config(cache))
         if full_size is not None and full_size.changed:
             names = ", ".join(f"--{name}" for name in full_size.changed)
             raise OptionError(f"The model {name_or_folder} is not of the full size: leave out {names}.")
         from animate.painter import RegionPainter
 
-        return cls(RegionPainter.from_pretrained(folder, device=device, steps=steps, seed=seed), method)
+        painter = RegionPainter.from_pretrained(
+            folder, device=device, steps=steps, seed=seed, cache=cache_config(cache)
+        )
+        return cls(painter, method)
+
+    @property
+    def cached(self) -> CacheTally | None:
+        """What the feature cache did in the last run; None without a network."""
+        return self.painter.cached if self.painter is not None else None
 
     def animate(
         self,
@@ -133,6 +146,8 @@ class PortraitAnimator:
             raise FaceError(f"No face is found in {portrait.name}: use a picture in which a face is seen clearly.")
         chosen = select_face(portrait.faces, face, portrait.image[..., :3])
         self.timings.clear()
+        if self.cached is not None:
+            self.cached.clear()
         with self.timed("retarget"):
             targets = Retargeter(chosen.landmarks, motion, mode, strengths, regions)
         bounds = None

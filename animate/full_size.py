@@ -18,11 +18,13 @@ import numpy as np
 import torch
 
 from animate.animator import PortraitAnimator, portrait_facts
+from animate.caching import CacheTally, has_work
 from animate.compositing import flatten
 from animate.device import check_device
 from animate.errors import OptionError, WeightsError
 from animate.full_size_options import FullSizeOptions
-from animate.landmark_map import draw
+from animate.landmark_map import draw, expression_mask
+from animate.losses import facial_weights
 from animate.pipelines.acceleration import compile_blocks, offload, set_attention
 from animate.pipelines.noise import FrameNoise
 from animate.pipelines.scheduler import set_scheduler
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from diffusers import AutoencoderTiny
 
     from animate.pipelines.landmark import LandmarkAnimationPipeline
+    from cache import TaylorCacheConfig
 
 
 class FullSizeAnimator(PortraitAnimator):
@@ -47,6 +50,7 @@ class FullSizeAnimator(PortraitAnimator):
         seed: of the noise.
         folder: where the pipeline came from, for what a work folder says of it.
         decoder: draws the frames from latents instead of the pipeline's own VAE; the portrait is encoded by that one.
+        cache: what the denoiser computes and forecasts; None computes everything.
 
     Raises:
         OptionError: more frames a window than the network knows, a size that it cannot draw.
@@ -63,8 +67,10 @@ class FullSizeAnimator(PortraitAnimator):
         seed: int = 0,
         folder: Path | None = None,
         decoder: AutoencoderTiny | None = None,
+        cache: TaylorCacheConfig | None = None,
     ):
         super().__init__()
+        self._cached = CacheTally()
         self.pipeline, self.options, self.seed, self.folder = pipeline, options or FullSizeOptions(), seed, folder
         self.steps = pipeline.config.default_num_inference_steps if steps is None else steps
         guidance = self.options.guidance
@@ -80,6 +86,14 @@ class FullSizeAnimator(PortraitAnimator):
         if decoder is not None:
             self.decoding = copy.copy(pipeline)
             self.decoding.register_modules(vae=decoder)
+        self.cache = cache if has_work(cache, self.steps) else None
+        if self.cache is not None:
+            pipeline.unet.enable_cache(self.cache)
+
+    @property
+    def cached(self) -> CacheTally:
+        """What the feature cache did in the last run."""
+        return self._cached
 
     @classmethod
     def load(
@@ -89,6 +103,7 @@ class FullSizeAnimator(PortraitAnimator):
         device: str = "cpu",
         steps: int | None = None,
         seed: int = 0,
+        cache: TaylorCacheConfig | None = None,
     ) -> FullSizeAnimator:
         """The animator of a saved pipeline, on a device and with the memory and speed settings asked for.
 
@@ -108,7 +123,7 @@ class FullSizeAnimator(PortraitAnimator):
             set_attention(pipeline, options.attention, place)
         if options.compile:
             compile_blocks(pipeline)
-        return cls(pipeline, options, steps, seed, folder, decoder)
+        return cls(pipeline, options, steps, seed, folder, decoder, cache)
 
     def render(
         self,
@@ -161,6 +176,8 @@ class FullSizeAnimator(PortraitAnimator):
         }
         if options.long == "overlap":
             facts["overlap"] = options.shared
+        if self.cache is not None:
+            facts["cache"] = self.cache
         if facts["device"] == "cpu":
             facts["threads"] = torch.get_num_threads()  # sums of floats depend on it
         names = ("long", "window", "size", "scheduler", "preview", "attention", "compile")
@@ -187,18 +204,28 @@ class _Film:
                 if frame in known:
                     latents[0, :, at] = torch.from_numpy(known[frame])
             given = {"known_latents": latents, "known_frames": torch.tensor(window.known)}
+        if self.animator.cache is not None:
+            given["error_weight"] = self._error_weight(targets)
         with self.animator.timed("network"):
             result = pipeline(
                 landmark_map=torch.from_numpy(maps).permute(3, 0, 1, 2)[None].float() / 255,
                 reference=self.reference,
                 noise=FrameNoise(self.animator.seed, window.frames),
+                name=str(window.index),
                 num_inference_steps=self.animator.steps,
                 guidance_scale=self.animator.guidance,
                 output_type="latent",
                 **given,
-            ).frames[0]
-            result = result.float().cpu()
-        return [result[:, at].numpy().copy() for at, is_known in enumerate(window.known) if not is_known]
+            )
+            drawn = result.frames[0].float().cpu()
+        self.animator.cached.add(result.cache)
+        return [drawn[:, at].numpy().copy() for at, is_known in enumerate(window.known) if not is_known]
+
+    def _error_weight(self, targets: list[np.ndarray]) -> torch.Tensor:
+        """(1, 1, T, size, size): forecasts must be right above all where the expression is."""
+        size = (self.crop.size, self.crop.size)
+        masks = np.stack([expression_mask(self.crop.landmarks(target), size) for target in targets])
+        return facial_weights(torch.from_numpy(masks).float() / 255)[None, None]
 
     @torch.no_grad()
     def decode(self, latents: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ import numpy as np
 
 from animate import topology as mesh
 from animate.errors import OptionError
+from animate.pose import inter_ocular
 
 Colour = tuple[int, int, int]
 Chain = tuple[int, ...]
@@ -29,6 +30,9 @@ OPEN_OVAL: Chain = (
     *(148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21),
 )
 FACE_MASK_OVAL: Chain = OPEN_OVAL[:0:-1]
+
+EXPRESSION_PARTS = (mesh.RIGHT_EYE, mesh.LEFT_EYE, mesh.RIGHT_BROW, mesh.LEFT_BROW, mesh.OUTER_LIPS)
+EXPRESSION_MARGIN = 0.12  # inter-ocular distances round the landmarks that count as expression
 
 
 @dataclass(frozen=True)
@@ -131,3 +135,18 @@ def face_mask(landmarks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     mask = np.zeros((height, width), np.uint8)
     cv2.fillPoly(mask, [polygon], 255)
     return mask
+
+
+def expression_mask(landmarks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The expression mask (H, W) uint8 of landmarks (478, >= 2) px: 255 round eyes, brows and lips.
+
+    Follow-Your-Emoji (sec. 3.4) speaks of regions round the landmarks and gives no size: ours are the hulls of the
+    parts, `EXPRESSION_MARGIN` wider.
+    """
+    width, height = size
+    mask = np.zeros((height, width), np.uint8)
+    for part in EXPRESSION_PARTS:
+        hull = cv2.convexHull(np.rint(landmarks[list(part), :2]).astype(np.int32))
+        cv2.fillConvexPoly(mask, hull, 255)
+    radius = max(1, round(EXPRESSION_MARGIN * float(inter_ocular(landmarks))))
+    return cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1)))

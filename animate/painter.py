@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from animate.caching import CacheTally, has_work, with_own_hooks
 from animate.compositing import paste
 from animate.device import check_device
 from animate.expression import expression_features, mirror_features
@@ -16,6 +18,9 @@ from animate.regions import REGIONS, Region, cut, gate, region_map, window_matri
 from animate.warp import PortraitWarp
 from animate.work_folder import model_facts
 from weights.errors import WeightsError
+
+if TYPE_CHECKING:
+    from cache import TaylorCacheConfig
 
 
 class RegionPainter:
@@ -26,16 +31,34 @@ class RegionPainter:
         steps: denoising steps; None takes the pipeline's own.
         seed: of the noise, which is the same for every frame and every clip.
         folder: where the pipeline came from.
+        cache: what the denoiser computes and forecasts; None computes everything.
+
+    Attributes:
+        cached: what the cache did since this was last cleared.
     """
 
-    def __init__(self, pipeline, steps: int | None = None, seed: int = 0, folder: Path | None = None):
+    def __init__(
+        self,
+        pipeline,
+        steps: int | None = None,
+        seed: int = 0,
+        folder: Path | None = None,
+        cache: TaylorCacheConfig | None = None,
+    ):
         self.pipeline, self.steps, self.seed, self.folder = pipeline, steps, seed, folder
+        taken = pipeline.config.default_num_inference_steps if steps is None else steps
+        self.cache, self.cached = (cache if has_work(cache, taken) else None), CacheTally()
         pipeline.set_progress_bar_config(disable=True)
         self._threads = threading.local()
 
     @classmethod
     def from_pretrained(
-        cls, folder: Path, device: str = "cpu", steps: int | None = None, seed: int = 0
+        cls,
+        folder: Path,
+        device: str = "cpu",
+        steps: int | None = None,
+        seed: int = 0,
+        cache: TaylorCacheConfig | None = None,
     ) -> RegionPainter:
         from diffusers.utils import logging
 
@@ -50,11 +73,11 @@ class RegionPainter:
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise WeightsError(f"The model in {folder} cannot be loaded ({error}); fetch or export it anew.") from error
         pipeline.to(place)
-        return cls(pipeline, steps, seed, folder)
+        return cls(pipeline, steps, seed, folder, cache)
 
     def facts(self) -> dict[str, object]:
         """All of the painter that frames depend on, for a work folder."""
-        return {
+        facts = {
             "model": "" if self.folder is None else model_facts(self.folder),
             "steps": self.steps,
             "seed": self.seed,
@@ -62,13 +85,18 @@ class RegionPainter:
             "device": self.pipeline.device,
             "PyTorch": torch.__version__,
         }
+        return facts if self.cache is None else facts | {"cache": self.cache}
 
     @property
     def own_pipeline(self):
-        """The pipeline with a scheduler of the calling thread's own: schedulers count their steps."""
+        """The pipeline; what a run changes, the scheduler's steps and the cache's states, is the thread's own."""
         if not hasattr(self._threads, "pipeline"):
-            self._threads.pipeline = copy.copy(self.pipeline)
-            self._threads.pipeline.scheduler = copy.deepcopy(self.pipeline.scheduler)
+            own = copy.copy(self.pipeline)
+            own.scheduler = copy.deepcopy(self.pipeline.scheduler)
+            if self.cache is not None:
+                own.unet = with_own_hooks(self.pipeline.unet)
+                own.unet.enable_cache(self.cache)
+            self._threads.pipeline = own
         return self._threads.pipeline
 
     def start(self, warp: PortraitWarp, regions: tuple[Region, ...] = REGIONS) -> Painting:
@@ -110,7 +138,7 @@ class Painting:
             maps = [region_map(t, m, r) for (_, t, _, r), m in zip(jobs, matrices, strict=True)]
             vectors = [mirror_features(f) if r.mirrored else f for _, _, f, r in jobs]
             base = torch.stack(bases).unsqueeze(2)
-            painted = self.painter.own_pipeline(
+            result = self.painter.own_pipeline(
                 reference_image=torch.stack([self.references[r.name] for *_, r in jobs]),
                 landmark_map=torch.from_numpy(np.stack(maps)).permute(0, 3, 1, 2).unsqueeze(2).float() / 255,
                 base=base,
@@ -119,8 +147,11 @@ class Painting:
                 num_inference_steps=self.painter.steps,
                 guidance_scale=1.0,
                 latents=self._noise(regions[0]),
-            ).frames
-            residuals = (painted.float().transpose(1, 2) * 2 - 1 - base).squeeze(2).permute(0, 2, 3, 1).numpy() * 127.5
+            )
+            self.painter.cached.add(result.cache)
+            residuals = (result.frames.float().transpose(1, 2) * 2 - 1 - base).squeeze(2).permute(
+                0, 2, 3, 1
+            ).numpy() * 127.5
             for (frame, _, _, _), matrix, residual in zip(jobs, matrices, residuals, strict=True):
                 paste(frame, np.ascontiguousarray(residual), matrix, offset)
 

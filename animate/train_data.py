@@ -19,10 +19,8 @@ from torch.utils.data import DataLoader, Dataset
 from animate import landmark_map
 from animate import topology as mesh
 from animate.errors import MediaError
-from animate.pose import inter_ocular
+from animate.landmark_map import expression_mask
 
-EXPRESSION_PARTS = (mesh.RIGHT_EYE, mesh.LEFT_EYE, mesh.RIGHT_BROW, mesh.LEFT_BROW, mesh.OUTER_LIPS)
-EXPRESSION_MARGIN = 0.12  # inter-ocular distances round the landmarks that count as expression
 NEAREST_REFERENCE = 4  # frames between the two pictures of a pair, where the clip is long enough (AniPortrait's)
 
 
@@ -146,21 +144,6 @@ class TrainingClips(Dataset):
 def _planes(pictures: np.ndarray) -> torch.Tensor:
     """(T, H, W, C) uint8 -> (C, T, H, W) float32 in [0, 1]."""
     return torch.from_numpy(np.ascontiguousarray(pictures.transpose(3, 0, 1, 2))).float() / 255
-
-
-def expression_mask(landmarks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The expression mask (H, W) uint8 of landmarks (478, >= 2) px: 255 round eyes, brows and lips.
-
-    Follow-Your-Emoji (sec. 3.4) speaks of regions round the landmarks and gives no size: ours are the hulls of the
-    parts, `EXPRESSION_MARGIN` wider.
-    """
-    width, height = size
-    mask = np.zeros((height, width), np.uint8)
-    for part in EXPRESSION_PARTS:
-        hull = cv2.convexHull(np.rint(landmarks[list(part), :2]).astype(np.int32))
-        cv2.fillConvexPoly(mask, hull, 255)
-    radius = max(1, round(EXPRESSION_MARGIN * float(inter_ocular(landmarks))))
-    return cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1)))
 
 
 @dataclass(frozen=True)

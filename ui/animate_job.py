@@ -103,7 +103,21 @@ def run(options: AnimateOptions, progress: Progress) -> RunReport:
     if work is not None and work.recalled:
         noun = "window" if work.recalled == 1 else "windows"
         report.note(f"{work.recalled} {noun} were finished before and came from {options.work_folder}.")
+    if options.cache != "off":
+        report.cache = {"name": options.cache} | (animator.cached.to_dict() if animator.cached is not None else {})
+        report.note(_cache_sentence(report.cache))
     return options.finish(report, animator.timings)
+
+
+def _cache_sentence(cache: dict) -> str:
+    """What the feature cache did."""
+    name, computed, forecast = cache["name"], cache.get("computed", 0), cache.get("forecast", 0)
+    if not forecast:
+        return f"The cache ({name}) found nothing to forecast: every step was computed."
+    return (
+        f"The cache ({name}) forecast {forecast} of {computed + forecast} denoising steps and computed the others; "
+        f"where it compared, what it would have forecast was at most {cache['worst_error']:.1%} off."
+    )
 
 
 def _check_files(options: AnimateOptions) -> Path:

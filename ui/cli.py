@@ -113,6 +113,7 @@ def animate(
     seed: shared.Seed = 0,
     device: shared.Device = "cpu",
     method: shared.Method = "mini",
+    cache: shared.Cache = "off",
     work_folder: shared.WorkFolder = None,
     long: shared.Long = FullSizeOptions.long,
     window: shared.Window = FullSizeOptions.window,

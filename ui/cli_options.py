@@ -91,6 +91,15 @@ Steps = Annotated[
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Same seed and input: same frames.", rich_help_panel=MODEL)]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ….", rich_help_panel=MODEL)]
+Cache = Annotated[
+    str,
+    typer.Option(
+        "--cache",
+        help="Forecast what changes little from step to step: off, fast, balanced, exact (nearest to off); "
+        "for 10 steps and more.",
+        rich_help_panel=MODEL,
+    ),
+]
 WorkFolder = Annotated[
     Path | None,
     typer.Option(

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from animate.caching import check_cache
+
 from . import options as words
 from .people import tracker_name
 from .report import RunReport, peak_memory_mb
@@ -22,7 +24,7 @@ class DrawingJob:
     """The options that `mien animate`, `mien talk` and `mien dub` share; defaults are the command line's.
 
     strength is the command line's word, see `ui.options`; strengths is what it means.
-    Raises OptionError for what is not understood.
+    cache is the feature cache's name, see `animate.caching`. Raises OptionError for what is not understood.
     """
 
     output: Path
@@ -40,9 +42,11 @@ class DrawingJob:
     device: str = "cpu"
     method: str = "mini"
     full_size: FullSizeOptions | None = None
+    cache: str = "off"
     strengths: dict[str, float] = field(init=False)
 
     def __post_init__(self) -> None:
+        check_cache(self.cache)
         object.__setattr__(self, "strengths", words.parse_strengths(self.strength))
 
     def begin(self, command: str, source: str | Path, driving: str | Path) -> RunReport:
@@ -70,7 +74,7 @@ class DrawingJob:
         from animate.animator import PortraitAnimator
 
         return PortraitAnimator.from_pretrained(
-            self.model, self.method, self.device, self.steps, self.seed, self.full_size
+            self.model, self.method, self.device, self.steps, self.seed, self.full_size, self.cache
         )
 
     def finish(self, report: RunReport, timings: dict[str, float]) -> RunReport:

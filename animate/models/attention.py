@@ -11,6 +11,10 @@ from diffusers.models.attention import AttentionModuleMixin, FeedForward
 from diffusers.models.attention_dispatch import dispatch_attention_fn
 from torch import nn
 
+from animate.models.kept_states import KeptStates
+
+KeysValues = tuple[torch.Tensor, torch.Tensor]
+
 SHARED_FACE = -1
 """Face id of a token that every pixel may attend to, whichever face the pixel belongs to."""
 
@@ -64,9 +68,9 @@ class LandmarkAttnProcessor:
         self,
         attn: "LandmarkAttention",
         hidden_states: torch.Tensor,
-        encoder_hidden_states: torch.Tensor | None = None,
+        encoder_hidden_states: torch.Tensor | KeysValues | None = None,
         attention_mask: torch.Tensor | None = None,
-        reference_states: torch.Tensor | None = None,
+        reference_states: torch.Tensor | KeysValues | None = None,
     ) -> torch.Tensor:
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         query = attn.to_q(hidden_states)
@@ -97,12 +101,12 @@ class LandmarkAttnProcessor:
         return attn.to_out[1](attn.to_out[0](hidden_states))
 
     @staticmethod
-    def _per_row(attn, states: torch.Tensor, rows: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def _per_row(attn, states: torch.Tensor | KeysValues, rows: int) -> KeysValues:
         """Keys and values of `states`, projected once a sample and only then repeated for its frames."""
-        key, value = attn.to_k(states), attn.to_v(states)
-        if rows % states.shape[0]:
-            raise ValueError(f"{rows} rows of queries cannot be shared among {states.shape[0]} rows of keys")
-        repeats = rows // states.shape[0]
+        key, value = states if isinstance(states, tuple) else attn.keys_values(states)
+        if rows % key.shape[0]:
+            raise ValueError(f"{rows} rows of queries cannot be shared among {key.shape[0]} rows of keys")
+        repeats = rows // key.shape[0]
         if repeats > 1:
             key, value = key.repeat_interleave(repeats, dim=0), value.repeat_interleave(repeats, dim=0)
         return key, value
@@ -134,14 +138,29 @@ class LandmarkAttention(nn.Module, AttentionModuleMixin):
         self.to_out = nn.ModuleList([nn.Linear(dim, dim), nn.Dropout(0.0)])
         self.set_processor(self._default_processor_cls())
 
+    def keys_values(self, states: torch.Tensor) -> KeysValues:
+        """(R, L, context_dim or dim) -> keys and values, (R, L, dim) each."""
+        return self.to_k(states), self.to_v(states)
+
+    def keep(self, states: torch.Tensor | None, kept: KeptStates | None) -> torch.Tensor | KeysValues | None:
+        """Keys and values of states that no step changes, for `forward`; the states where nothing is kept."""
+        if states is None or kept is None or torch.is_grad_enabled():
+            return states
+        if not isinstance(self.processor, LandmarkAttnProcessor):
+            return states
+        return kept.get(self, self.keys_values, states)
+
     def forward(
         self,
         hidden_states: torch.Tensor,
-        encoder_hidden_states: torch.Tensor | None = None,
+        encoder_hidden_states: torch.Tensor | KeysValues | None = None,
         attention_mask: torch.Tensor | None = None,
-        reference_states: torch.Tensor | None = None,
+        reference_states: torch.Tensor | KeysValues | None = None,
     ) -> torch.Tensor:
-        """(N, S, dim) -> the same; context and reference have N rows or a divisor of N (each repeated)."""
+        """(N, S, dim) -> the same; context and reference have N rows or a divisor of N (each repeated).
+
+        Both may also be given as their keys and values, from `keep`.
+        """
         return self.processor(self, hidden_states, encoder_hidden_states, attention_mask, reference_states)
 
 
@@ -169,9 +188,9 @@ class SpatialTransformerBlock(nn.Module):
     def forward(
         self,
         hidden_states: torch.Tensor,
-        encoder_hidden_states: torch.Tensor | None = None,
+        encoder_hidden_states: torch.Tensor | KeysValues | None = None,
         attention_mask: torch.Tensor | None = None,
-        reference_states: torch.Tensor | None = None,
+        reference_states: torch.Tensor | KeysValues | None = None,
         unconditional_rows: int = 0,
         return_norm1: bool = False,
     ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
@@ -237,13 +256,23 @@ class SpatialTransformer(nn.Module):
         reference_states: torch.Tensor | None = None,
         unconditional_rows: int = 0,
         return_norm1: bool = False,
+        kept: KeptStates | None = None,
     ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
-        """(N, C, H, W) -> (N, C, H, W); with `return_norm1` also the block's (N, H*W, C) norm1 output."""
+        """(N, C, H, W) -> (N, C, H, W); with `return_norm1` also the block's (N, H*W, C) norm1 output.
+
+        With `kept`, keys and values of tokens and reference are made once for all calls with it.
+        """
         residual = hidden_states
         height, width = hidden_states.shape[-2:]
         hidden_states = self.proj_in(self.norm(hidden_states))
         hidden_states = hidden_states.flatten(2).transpose(1, 2)  # (N, HW, C)
         mask = face_mask.at(height, width) if face_mask is not None else None
+        if not self.truncated:
+            # out here, so that a block that is compiled or hooked does not see what is kept
+            block = self.transformer_blocks[0]
+            reference_states = block.attn1.keep(reference_states, kept)
+            if block.has_cross_attention:
+                encoder_hidden_states = block.attn2.keep(encoder_hidden_states, kept)
         hidden_states = self.transformer_blocks[0](
             hidden_states,
             encoder_hidden_states,

@@ -12,22 +12,24 @@ import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.loaders import PeftAdapterMixin
 from diffusers.models.attention import AttentionMixin
-from diffusers.models.cache_utils import CacheMixin
 from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.utils import BaseOutput
 from torch import nn
 
 from animate.models.attention import FaceMask
+from animate.models.kept_states import KeptStates, keep
 from animate.models.unet_blocks import (
     BlockSettings,
     Conditioning,
     DownBlock,
     MidBlock,
     UpBlock,
+    number_references,
     run_up_blocks,
     up_block_channels,
 )
+from cache.mixin import TaylorCacheMixin
 
 DOWN_BLOCKS = {"DownBlock3D": False, "CrossAttnDownBlock3D": True}
 UP_BLOCKS = {"UpBlock3D": False, "CrossAttnUpBlock3D": True}
@@ -48,7 +50,7 @@ class LandmarkUNetOutput(BaseOutput):
     sample: torch.Tensor
 
 
-class LandmarkUNet(ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixin, CacheMixin):
+class LandmarkUNet(ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixin, TaylorCacheMixin):
     """The denoiser of a clip.
 
     Args:
@@ -172,6 +174,8 @@ class LandmarkUNet(ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixin, Ca
                 )
             )
 
+        self._num_references = number_references([*self.down_blocks, self.mid_block, *self.up_blocks])
+
         # 4. Output
         self.conv_norm_out = nn.GroupNorm(norm_num_groups, block_out_channels[0], eps=norm_eps)
         self.conv_act = nn.SiLU()
@@ -184,8 +188,7 @@ class LandmarkUNet(ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixin, Ca
     @property
     def num_reference_features(self) -> int:
         """How many reference feature maps a forward pass takes: one for each spatial transformer."""
-        blocks = [*self.down_blocks, self.mid_block, *self.up_blocks]
-        return sum(len(block.attentions) for block in blocks if block.attentions is not None)
+        return self._num_references
 
     def forward(
         self,
@@ -198,6 +201,7 @@ class LandmarkUNet(ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixin, Ca
         face_map: torch.Tensor | None = None,
         token_faces: torch.Tensor | None = None,
         unconditional_batch: int = 0,
+        kept: KeptStates | None = None,
         return_dict: bool = True,
     ) -> LandmarkUNetOutput | tuple[torch.Tensor]:
         """Predict from a noisy clip.
@@ -216,6 +220,8 @@ class LandmarkUNet(ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixin, Ca
                 each token (`SHARED_FACE`: for everybody) and a pixel attends to its own face's tokens alone.
             unconditional_batch: so many leading samples are the unconditional half of guidance: they attend
                 to their own pixels only, never to the reference.
+            kept: one object for all steps of a run, in which tokens, references, faces do not change: what depends on
+                these alone is made once. The result is the same.
         """
         self._check_inputs(
             sample, encoder_hidden_states, landmark_features, reference_features, condition, face_map, token_faces
@@ -226,22 +232,27 @@ class LandmarkUNet(ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixin, Ca
         timestep = torch.as_tensor(timestep, device=sample.device).reshape(-1).expand(batch)
         temb = self.time_embedding(self.time_proj(timestep).to(sample.dtype)).repeat_interleave(frames, dim=0)
 
-        # 2. Tokens and reference
+        # 2. Tokens, reference, faces
         if self.clip_fc is not None:
-            encoder_hidden_states = self.clip_fc(encoder_hidden_states)
+            encoder_hidden_states = keep(kept, "tokens", self.clip_fc, encoder_hidden_states)
         references = None
         if reference_features is not None:
-            references = [
-                features[unconditional_batch:] if unconditional_batch and features.shape[0] == batch else features
-                for features in reference_features
-            ]
+            references = list(reference_features)
+            for index, features in enumerate(references):
+                if unconditional_batch and features.shape[0] == batch:
+                    key = "reference", index, unconditional_batch
+                    references[index] = keep(kept, key, lambda rows: rows[unconditional_batch:], features)
+        face_mask = None
+        if face_map is not None:
+            face_mask = keep(kept, "face mask", FaceMask, face_map, token_faces)
         conditioning = Conditioning(
             temb=temb,
             num_frames=frames,
             tokens=encoder_hidden_states,
-            face_mask=FaceMask(face_map, token_faces) if face_map is not None else None,
+            face_mask=face_mask,
             unconditional_rows=unconditional_batch * frames,
             references=references,
+            kept=kept,
         )
 
         # 3. Input

@@ -14,6 +14,7 @@ from diffusers.models.upsampling import Upsample2D
 from torch import nn
 
 from animate.models.attention import FaceMask, SpatialTransformer
+from animate.models.kept_states import KeptStates
 from animate.models.motion_module import MotionModule
 
 
@@ -37,24 +38,31 @@ class Conditioning:
     tokens: torch.Tensor | None = None  # (B or B*T, L, context_dim)
     face_mask: FaceMask | None = None
     unconditional_rows: int = 0  # leading rows of B*T that must not see the reference
-    references: list[torch.Tensor] | None = None  # norm1 features left to hand out, in order of use
+    references: list[torch.Tensor] | None = None  # norm1 features, one for each spatial transformer of the network
     captured: list[torch.Tensor] | None = None  # norm1 features collected here when not None
-
-    def next_reference(self) -> torch.Tensor | None:
-        return self.references.pop(0) if self.references is not None else None
+    kept: KeptStates | None = None  # what no step changes
 
 
 class _Block(nn.Module):
-    """A stack of layers that down, middle and up blocks share."""
+    """A stack of layers that down, middle and up blocks share.
+
+    `first_reference` is the number in the whole network of its first spatial transformer. Reference features are found
+    by number, not by counting calls: a cache may leave blocks out.
+    """
 
     def __init__(self):
         super().__init__()
         self.gradient_checkpointing = False
+        self.first_reference = 0
 
-    def _run(self, layer, hidden_states: torch.Tensor, conditioning: Conditioning, attends: bool) -> torch.Tensor:
-        """Run `layer(hidden_states, reference, conditioning) -> (hidden_states, norm1 | None)`."""
-        # taken and stored out here: a checkpointed layer runs twice
-        reference = conditioning.next_reference() if attends else None
+    def _run(
+        self, layer, index: int, hidden_states: torch.Tensor, conditioning: Conditioning, attends: bool
+    ) -> torch.Tensor:
+        """Run layer `index`, `layer(hidden_states, reference, conditioning) -> (hidden_states, norm1 | None)`."""
+        reference = None
+        if attends and conditioning.references is not None:
+            reference = conditioning.references[self.first_reference + index]
+        # stored out here: a checkpointed layer runs twice
         if torch.is_grad_enabled() and self.gradient_checkpointing:
             hidden_states, normed = self._gradient_checkpointing_func(layer, hidden_states, reference, conditioning)
         else:
@@ -74,7 +82,7 @@ def _attend(
     arguments = (conditioning.tokens, conditioning.face_mask, reference, conditioning.unconditional_rows)
     if conditioning.captured is not None:
         return attention(hidden_states, *arguments, return_norm1=True)
-    return attention(hidden_states, *arguments), None
+    return attention(hidden_states, *arguments, kept=conditioning.kept), None
 
 
 def _resnet(in_channels: int, out_channels: int, settings: BlockSettings) -> ResnetBlock2D:
@@ -130,7 +138,7 @@ class _LayeredBlock(_Block):
                 hidden_states = self.motion_modules[index](hidden_states, conditioning.num_frames)
             return hidden_states, normed
 
-        return self._run(layer, hidden_states, conditioning, attends=self.attentions is not None)
+        return self._run(layer, index, hidden_states, conditioning, attends=self.attentions is not None)
 
 
 class DownBlock(_LayeredBlock):
@@ -249,7 +257,16 @@ class MidBlock(_Block):
                 hidden_states = self.motion_modules[0](hidden_states, conditioning.num_frames)
             return self.resnets[1](hidden_states, conditioning.temb), normed
 
-        return self._run(layer, hidden_states, conditioning, attends=self.attentions is not None)
+        return self._run(layer, 0, hidden_states, conditioning, attends=self.attentions is not None)
+
+
+def number_references(blocks: Sequence[_Block]) -> int:
+    """Gives each spatial transformer its number, in order of use; returns how many there are."""
+    count = 0
+    for block in blocks:
+        block.first_reference = count
+        count += len(block.attentions) if block.attentions is not None else 0
+    return count
 
 
 def up_block_channels(block_out_channels: Sequence[int], layers_per_block: int) -> list[tuple[int, int, list[int]]]:

@@ -8,6 +8,7 @@ Which parts there are decides what it does. With a base picture the network's ou
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import PIL.Image
@@ -23,6 +24,7 @@ import animate.models.pose_guider
 import animate.models.reference_network
 import animate.models.unet  # noqa: F401
 from animate.pipelines.conditions import ConditionsMixin
+from animate.pipelines.denoising import Denoising
 from animate.pipelines.encoding import IMAGE_TOKEN_MODES, EncodedReference, EncodingMixin
 from animate.pipelines.inputs import (
     check_clips,
@@ -35,8 +37,10 @@ from animate.pipelines.inputs import (
     check_sampling,
 )
 from animate.pipelines.noise import FrameNoise
-from animate.pipelines.residual import predict_clean
-from animate.pipelines.sampling import KnownFrames, NoiseSource, scheduler_step
+from animate.pipelines.sampling import KnownFrames, NoiseSource
+
+if TYPE_CHECKING:
+    from cache import CacheReport
 
 __all__ = ["EncodedReference", "FrameNoise", "LandmarkAnimationPipeline", "LandmarkAnimationPipelineOutput"]
 
@@ -44,9 +48,11 @@ __all__ = ["EncodedReference", "FrameNoise", "LandmarkAnimationPipeline", "Landm
 @dataclass
 class LandmarkAnimationPipelineOutput(BaseOutput):
     """`frames`: (B, T, 3, H, W) tensor ("pt") or (B, T, H, W, 3) array ("np") in [0, 1], lists of PIL images
-    ("pil"), or latents (B, C, T, h, w) ("latent")."""
+    ("pil"), or latents (B, C, T, h, w) ("latent"). `cache`: what a `TaylorCacheConfig` on the denoiser computed and
+    forecast; None without one."""
 
     frames: torch.Tensor | np.ndarray | list[list[PIL.Image.Image]]
+    cache: "CacheReport | None" = None
 
 
 class LandmarkAnimationPipeline(EncodingMixin, ConditionsMixin, DiffusionPipeline):
@@ -200,6 +206,8 @@ class LandmarkAnimationPipeline(EncodingMixin, ConditionsMixin, DiffusionPipelin
         noise: FrameNoise | None = None,
         known_latents: torch.Tensor | None = None,
         known_frames: torch.Tensor | None = None,
+        name: str = "",
+        error_weight: torch.Tensor | None = None,
         output_type: str = "pt",
         return_dict: bool = True,
         callback_on_step_end: Callable[["LandmarkAnimationPipeline", int, int, dict], dict] | None = None,
@@ -230,6 +238,9 @@ class LandmarkAnimationPipeline(EncodingMixin, ConditionsMixin, DiffusionPipelin
                 `known_frames` is True. At each step these frames are the clean ones noised to its level with
                 their own first noise; in the result they are exact.
             known_frames: (T,) bool.
+            name: of the clip, for a cache: clips that are drawn by turns must have different ones.
+            error_weight: (B or 1, 1, T, H, W), 0 or more: how much errors of a cache's forecasts count where. None:
+                with a base as much as its gate is open, else everywhere alike.
             output_type: "pt", "np", "pil" or "latent".
             return_dict: a `LandmarkAnimationPipelineOutput` or a tuple.
             callback_on_step_end: called as (pipeline, step, timestep, tensors) and may return changed
@@ -271,9 +282,10 @@ class LandmarkAnimationPipeline(EncodingMixin, ConditionsMixin, DiffusionPipelin
         if reference is None and self.needs_reference:
             reference = self.encode_reference(reference_image)
         inputs = self.prepare_conditions(landmark_map, expression, face_map, face_ids, reference, batch, device, dtype)
-        condition = None
         if residual_mode:
-            base, gate, condition = self.prepare_residual(base, gate, reference, device, dtype)
+            # what the gate keeps out of the picture cannot go wrong there
+            error_weight = gate + 1e-3 if error_weight is None else error_weight
+            base, gate, inputs["condition"] = self.prepare_residual(base, gate, reference, device, dtype)
 
         # 2. Timesteps, noise, known frames
         self.scheduler.set_timesteps(num_inference_steps, device=device)
@@ -285,29 +297,18 @@ class LandmarkAnimationPipeline(EncodingMixin, ConditionsMixin, DiffusionPipelin
         known = KnownFrames(known_latents, known_frames, first_noise) if known_frames is not None else None
 
         # 3. Denoise
-        context = "cfg" if self.do_classifier_free_guidance else "cond"
+        residual = (base, gate) if residual_mode else None
+        denoising = Denoising(self, inputs, residual, known, source, eta, name, error_weight)
         with self.progress_bar(total=len(timesteps)) as progress_bar:
-            for i, t in enumerate(timesteps):
-                if self.interrupt:
-                    continue
-                if known is not None:
-                    latents = known.noised(latents, self.scheduler, t)
-                sample = torch.cat([latents] * 2) if self.do_classifier_free_guidance else latents
-                sample = self.scheduler.scale_model_input(sample, t)
-                with self.unet.cache_context(
-                    context, step_index=i, num_inference_steps=num_inference_steps, timestep=t
-                ):
-                    prediction = self.unet(sample.to(dtype), t, condition=condition, **inputs).sample.float()
-                if self.do_classifier_free_guidance:
-                    unconditional, conditional = prediction.chunk(2)
-                    prediction = unconditional + self.guidance_scale * (conditional - unconditional)
-                if residual_mode:
-                    prediction = predict_clean(prediction, base, gate)
-                latents = scheduler_step(self.scheduler, prediction, i, latents, eta, source)
+            for i in denoising.run(latents):
                 if callback_on_step_end is not None:
-                    tensors = {"latents": latents} if "latents" in callback_on_step_end_tensor_inputs else {}
-                    latents = callback_on_step_end(self, i, t, tensors).pop("latents", latents)
+                    tensors = {"latents": denoising.sample} if "latents" in callback_on_step_end_tensor_inputs else {}
+                    changed = callback_on_step_end(self, i, timesteps[i], tensors)
+                    denoising.sample = changed.pop("latents", denoising.sample)
                 progress_bar.update()
+                if self.interrupt:
+                    break
+        latents, report = denoising.sample, denoising.report
         if known is not None:
             latents = known.exact(latents)
 
@@ -319,4 +320,4 @@ class LandmarkAnimationPipeline(EncodingMixin, ConditionsMixin, DiffusionPipelin
         self.maybe_free_model_hooks()
         if not return_dict:
             return (result,)
-        return LandmarkAnimationPipelineOutput(frames=result)
+        return LandmarkAnimationPipelineOutput(frames=result, cache=report)

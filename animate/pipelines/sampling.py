@@ -37,6 +37,11 @@ class NoiseSource:
             noise = self.latents if self.latents is not None else self._draw()
         return noise.to(device, torch.float32).expand(self.shape)
 
+    @property
+    def repeatable(self) -> bool:
+        """Whether a step that is repeated gets the same noise again."""
+        return self.numbered is not None
+
     def fresh(self, step: int, device: torch.device) -> torch.Tensor:
         """The noise that a scheduler adds in a step."""
         noise = self.numbered(self.shape, draw=step + 1) if self.numbered is not None else self._draw()
@@ -44,6 +49,16 @@ class NoiseSource:
 
     def _draw(self) -> torch.Tensor:
         return draw_noise(self.shape, self.share_noise, self.generator)
+
+
+def adds_noise(scheduler, eta: float) -> bool:
+    """Whether a scheduler's step draws fresh noise."""
+    known = inspect.signature(scheduler.step).parameters
+    if "eta" in known:
+        return eta > 0
+    if "algorithm_type" in scheduler.config:
+        return scheduler.config["algorithm_type"].startswith("sde")
+    return "generator" in known and "s_churn" not in known  # with churn, which is off unless asked for
 
 
 def scheduler_step(
