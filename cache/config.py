@@ -28,9 +28,9 @@ class TaylorCacheConfig:
         floor (default 0.5): errors of an "output" are relative to its RMS or to this, whichever is larger, in the unit
             of the sample: where a network adds little, a forecast of it can do little harm. 0: always relative to
             itself, as the other placements are.
-        influence (default 0.5): how far the tolerance of a step follows what its error does to the result, as a power.
-            Known for networks that predict the clean sample, whose early steps count little; all steps are alike for
-            others. 0: one tolerance for all steps.
+        influence (default 0.5): how far the tolerance of an "output" follows what an error does to the result, as a
+            power. Known for networks that predict the clean sample, whose early steps count little; all steps are alike
+            for others, and for other placements (measured: it does no good there). 0: one tolerance for all steps.
         interval (default None): one full step in so many, whatever the errors. None: the errors decide.
         max_interval (default 6): never more than so many steps from one full step to the next.
         warmup (default 2): so many first steps are always computed.

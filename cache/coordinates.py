@@ -20,10 +20,10 @@ NOISE_FLOOR = 0.001**2
 class Nodes:
     """One number for each turn of the denoising loop, float64 arrays of one length.
 
-    `influence`: how much an error of this turn's prediction counts in the result, with a geometric mean of 1; None
-    where that is not known. `step`: 0, 1, 2, ...; `timestep`: what the network is told; `sigma`: the noise's share,
-    0 to 1, where signal and noise have been scaled to unit variance (flow matching: its own sigma); `log_snr`: log
-    of signal over noise, squared both, softly limited to about -7.8 to 13.8.
+    `step`: 0, 1, 2, ...; `timestep`: what the network is told; `sigma`: the noise's share, 0 to 1, where signal and
+    noise have been scaled to unit variance (flow matching: its own sigma); `log_snr`: log of signal over noise, squared
+    both, softly limited to about -7.8 to 13.8. `influence`: how much an error of this turn's prediction counts in the
+    result, with a geometric mean of 1; None where that is not known.
     """
 
     step: np.ndarray
@@ -67,18 +67,18 @@ def schedule_nodes(scheduler, prediction_type: str | None = None) -> Nodes:
     log_snr = np.log((signal / total + SIGNAL_FLOOR) / (noise / total + NOISE_FLOOR))
     sigma = np.sqrt(noise) if _is_flow(scheduler) else np.sqrt(noise / total)
     prediction_type = prediction_type or getattr(scheduler, "config", {}).get("prediction_type")
-    influence = _clean_influence(log_snr) if prediction_type == "sample" and len(timesteps) > 1 else None
+    known = prediction_type == "sample" and len(timesteps) > 1
+    influence = _clean_influence(np.sqrt(signal / np.maximum(noise, 1e-12))) if known else None
     return Nodes(np.arange(len(timesteps), dtype=np.float64), timesteps, sigma, log_snr, influence)
 
 
-def _clean_influence(log_snr: np.ndarray) -> np.ndarray:
+def _clean_influence(ratio: np.ndarray) -> np.ndarray:
     """The share of each predicted clean sample in the last sample.
 
-    A step moves sample / noise scale by (r' - r) times the clean sample, r = signal scale / noise scale (DDIM's rule,
-    arXiv 2010.02502, equation 12, rearranged), so that early predictions are a thousandth of the result and late ones a
-    third; the last prediction is the result.
+    A step moves sample / noise scale by (r' - r) times the clean sample, r = `ratio` of signal to noise scale (DDIM's
+    rule, arXiv 2010.02502, equation 12, rearranged), so that early predictions are a thousandth of the result and late
+    ones a third; the last prediction is the result.
     """
-    ratio = np.exp(log_snr / 2)
     share = np.append(np.abs(np.diff(ratio)), ratio[-1])
     share = np.maximum(share, 1e-6 * share.max())  # two evaluations at one level
     return share / np.exp(np.mean(np.log(share)))

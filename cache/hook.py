@@ -41,7 +41,7 @@ class TaylorCacheHook(ModelHook):
         self.config = config
         self.cut = cut
         self.current = current
-        self.run = RunState(config, scheduler)
+        self.run = RunState(config, scheduler, weighs=cut.placement == "output")
         self.states = StateManager(ContextState, init_args=(config,))
         self.report = CacheReport(enabled=True, placement=cut.placement, tolerance=config.tolerance)
         self.masks: dict[str | None, torch.Tensor] = {}  # by context; None: of the others

@@ -126,10 +126,9 @@ class CallState:
         report.motion_computed += 1
         for number, value in enumerate(current.motion_recorded):
             if value is not None:
-                predictor = self.motion.setdefault(
-                    number, NewtonPredictor(min(1, self.config.order), self.config.dtype)
-                )
-                predictor.add(self.x, value)
+                if number not in self.motion:
+                    self.motion[number] = NewtonPredictor(min(1, self.config.order), self.config.dtype)
+                self.motion[number].add(self.x, value)
         if not self.forecast:
             self.motion_step = self.step
 
@@ -158,9 +157,10 @@ class ContextState(BaseState):
 class RunState:
     """Nodes and step controllers of the runs that a model is in."""
 
-    def __init__(self, config: TaylorCacheConfig, scheduler=None):
+    def __init__(self, config: TaylorCacheConfig, scheduler=None, weighs: bool = False):
         self.config = config
         self.scheduler = scheduler
+        self.weighs = weighs  # whether tolerances follow the influence of the steps
         self.reset()
 
     def reset(self) -> None:
@@ -222,7 +222,7 @@ class RunState:
         known = self.controllers.get(name)
         if known is None or (step < known.last_decided and not forced):
             nodes = self.nodes_of(context.name)
-            influence = nodes.influence if nodes is not None else None
+            influence = nodes.influence if nodes is not None and self.weighs else None
             known = self.controllers[name] = StepController(self.config, self.length(context), influence)
         return known
 
