@@ -15,13 +15,13 @@ from cache import PRESETS, TaylorCacheConfig
 NONE = "none"
 FAMILIES = ("fewer", "reuse", "diffusers", "taylor")
 
-TOLERANCES = {"branch": (0.015, 0.02, 0.03, 0.05, 0.1), "output": (0.03, 0.05, 0.1, 0.2, 0.3)}
+TOLERANCES = {"branch": (0.015, 0.02, 0.03, 0.05, 0.1), "output": (0.002, 0.005, 0.01, 0.02, 0.04)}
 """Placement -> tolerances under which the errors decide what is computed."""
 
-AHEAD = (0.03, 0.05, 0.1, 0.2, 0.3)
-"""Tolerances with look-ahead."""
+AHEAD = ((0.002, 6), (0.005, 6), (0.01, 6), (0.02, 6), (0.04, 6), (0.04, 8), (0.1, 8), (0.2, 12))
+"""Tolerances with look-ahead, and the longest interval with each."""
 
-INTERVALS = (4, 5, 6, 8, 12, 24)
+INTERVALS = (5, 6, 8, 12, 24)
 """Fixed intervals, for more speed than the errors would allow."""
 
 
@@ -116,17 +116,17 @@ def _diffusers(steps: int) -> list[Method]:
 
 
 def _taylor(steps: int) -> list[Method]:
-    configs = {f"{name}": config for name, config in PRESETS.items()}
+    configs = dict(PRESETS)
     for placement, tolerances in TOLERANCES.items():
         for tolerance in tolerances:
-            config = TaylorCacheConfig(placement=placement, tolerance=tolerance)
-            if config not in configs.values() and replace(config, placement="auto") not in configs.values():
-                configs[f"{placement} {tolerance:g}"] = config
-    for tolerance in AHEAD:
-        name = f"output {tolerance:g} look-ahead"
-        configs[name] = TaylorCacheConfig(placement="output", tolerance=tolerance, lookahead=True)
+            configs[f"{placement} {tolerance:g}"] = TaylorCacheConfig(placement=placement, tolerance=tolerance)
+    for tolerance, most in AHEAD:
+        config = TaylorCacheConfig(placement="output", tolerance=tolerance, lookahead=True, max_interval=most)
+        configs[f"output {tolerance:g} look-ahead" + (f" within {most}" if most > 6 else "")] = config
     for interval in INTERVALS:
         configs[f"output every {interval}"] = TaylorCacheConfig(
             placement="output", coordinate="step", order=1, interval=interval, max_interval=interval, warmup=1
         )
-    return [Method(f"taylor {name}", "taylor", TaylorAttachment(config)) for name, config in configs.items()]
+    # a preset that is one of the others goes by its own name
+    own = {config: name for name, config in reversed(configs.items())}
+    return [Method(f"taylor {name}", "taylor", TaylorAttachment(config)) for config, name in reversed(own.items())]
