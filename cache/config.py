@@ -90,7 +90,7 @@ def _is_whole(value) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-# Measured on `mini` with 20 and 25 steps (bench/results/cache.md). There the output is worth more than the branch, whose
+# Measured on `mini` with 20 and 25 steps (bench/results). There the output is worth more than the branch, whose
 # forecast steps cost a fifth of a full one. Runs of few steps have little use of them: in `mini`'s four, three are
 # first or last ones.
 PRESETS: dict[str, TaylorCacheConfig] = {
