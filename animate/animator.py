@@ -27,14 +27,16 @@ import numpy as np
 from animate.caching import CacheTally, cache_config, check_cache
 from animate.errors import FaceError, OptionError
 from animate.full_size_options import FullSizeOptions
+from animate.group import GroupMixin
 from animate.motion import Motion
+from animate.movement import in_parts, portrait_facts, survey
 from animate.pipelines.windows import Window, overlapping
 from animate.portrait import Portrait
 from animate.prior import InteriorPrior
 from animate.retarget import Retargeter
 from animate.segmentation import PersonSegmenter
 from animate.warp import PortraitWarp
-from animate.work_folder import WorkFolder, checksum
+from animate.work_folder import WorkFolder
 from weights.errors import WeightsError
 
 METHODS = ("mini", "prior", "warp", "still")
@@ -44,7 +46,7 @@ CHUNK_PIXELS = 8_000_000  # fewer of them where the portrait is so large that th
 WORKERS = max(1, min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
 
 
-class PortraitAnimator:
+class PortraitAnimator(GroupMixin):
     """Draws a portrait with a motion's expressions.
 
     Args:
@@ -153,10 +155,10 @@ class PortraitAnimator:
         bounds = None
         if work is not None or self.looks_ahead:
             with self.timed("retarget"):
-                bounds, movement = survey(_in_parts(targets, len(motion)))
+                bounds, movement = survey(in_parts(targets, len(motion)))
             if work is not None:
                 work.claim("movement", {"movement": movement})
-        landmarks = chain.from_iterable(_in_parts(targets, len(motion)))
+        landmarks = chain.from_iterable(in_parts(targets, len(motion)))
         return self.render(portrait, landmarks, chosen.landmarks, bounds=bounds, work=work)
 
     def render(
@@ -182,8 +184,7 @@ class PortraitAnimator:
             return (portrait.image.copy() for _ in landmarks)
         if source is None:
             source = portrait.faces[0].landmarks
-        height, width = portrait.image.shape[:2]
-        count = max(1, min(CHUNK, CHUNK_PIXELS // (height * width)))
+        count = self._chunk(portrait)
         if work is not None:
             facts = {"portrait": portrait_facts(portrait, source), "method": self.method, "window": count}
             work.claim("drawing", facts | (self.painter.facts() if self.painter is not None else {}))
@@ -262,6 +263,16 @@ class PortraitAnimator:
         points = source[:, :2]
         return self._segmenter.mask(image[..., :3], np.concatenate([points.min(0), points.max(0)]))
 
+    @property
+    def workers(self) -> int:
+        """Threads that draw side by side."""
+        return WORKERS
+
+    @staticmethod
+    def _chunk(portrait: Portrait) -> int:
+        height, width = portrait.image.shape[:2]
+        return max(1, min(CHUNK, CHUNK_PIXELS // (height * width)))
+
     @contextmanager
     def timed(self, stage: str, workers: int = 1):
         """Adds the time of the block to `timings`; `workers` is how many threads do so side by side."""
@@ -299,22 +310,3 @@ def is_full_size(folder: Path) -> bool:
         return not json.loads((folder / path).read_text(encoding="utf-8")).get("condition_channels", 0)
     except (OSError, ValueError, AttributeError) as error:
         raise WeightsError(f"The model in {folder} lacks a readable {path}: fetch or export it anew.") from error
-
-
-def portrait_facts(portrait: Portrait, source: np.ndarray) -> str:
-    """A checksum of the picture, the face that moves and the faces that do not."""
-    return checksum(portrait.image, source, *(face.landmarks for face in portrait.faces))
-
-
-def survey(parts: Iterable[np.ndarray]) -> tuple[np.ndarray, str]:
-    """The least and the greatest x, y (2, 2) of all target landmarks, given as (n, 478, 3) parts, and a checksum."""
-    bounds, sums = np.array([[np.inf] * 2, [-np.inf] * 2]), []
-    for part in parts:
-        points = part[..., :2].reshape(-1, 2)
-        bounds[0], bounds[1] = np.minimum(bounds[0], points.min(0)), np.maximum(bounds[1], points.max(0))
-        sums.append(checksum(part))
-    return bounds, checksum(*sums)
-
-
-def _in_parts(targets: Retargeter, count: int) -> Iterator[np.ndarray]:
-    return (targets(slice(first, first + 32)) for first in range(0, count, 32))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from animate.animator import PortraitAnimator, portrait_facts
+from animate.animator import PortraitAnimator
 from animate.caching import CacheTally, has_work
 from animate.compositing import flatten
 from animate.device import check_device
@@ -25,6 +25,7 @@ from animate.errors import OptionError, WeightsError
 from animate.full_size_options import FullSizeOptions
 from animate.landmark_map import draw, expression_mask
 from animate.losses import facial_weights
+from animate.movement import portrait_facts
 from animate.pipelines.acceleration import compile_blocks, offload, set_attention
 from animate.pipelines.noise import FrameNoise
 from animate.pipelines.scheduler import set_scheduler

@@ -12,6 +12,8 @@ from animate import topology
 from animate.inpaint import fill_small, push_pull
 from animate.pose import inter_ocular
 
+DOWNWARDS = 0.4  # of a way straight down, against one in any other direction
+
 
 class HeadLayer:
     """What belongs to the head, and what is behind it; everything is made once, when it is first asked for.
@@ -80,7 +82,8 @@ class HeadLayer:
 
 
 def own_pixels(person: np.ndarray, source: np.ndarray, others: Sequence[np.ndarray]) -> np.ndarray:
-    """The person mask without the pixels that are nearer to another head, in units of the heads' sizes."""
+    """The person mask without the pixels that are nearer to another head, in units of the heads' sizes. Downwards a
+    way counts less, since a body hangs below its head."""
     if not len(others):
         return person
     ys, xs = np.mgrid[0 : person.shape[0], 0 : person.shape[1]].astype(np.float32)
@@ -88,7 +91,8 @@ def own_pixels(person: np.ndarray, source: np.ndarray, others: Sequence[np.ndarr
     def distance(points: np.ndarray) -> np.ndarray:
         size = float(inter_ocular(points))
         x, y = points[list(topology.FACE_OVAL), :2].mean(0)
-        return np.hypot(xs - x, ys - y) / size
+        down = ys - y
+        return np.hypot(xs - x, np.where(down > 0, DOWNWARDS * down, down)) / size
 
     nearest = np.min([distance(np.asarray(points)) for points in others], axis=0)
     return person * (distance(source) < nearest)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -99,9 +101,42 @@ class RegionPainter:
             self._threads.pipeline = own
         return self._threads.pipeline
 
+    def noise(self, side: int) -> torch.Tensor:
+        """(1, C, 1, side, side), the same for every window of that size."""
+        generator = torch.Generator().manual_seed(self.seed)
+        return torch.randn((1, self.pipeline.unet.config.in_channels, 1, side, side), generator=generator)
+
     def start(self, warp: PortraitWarp, regions: tuple[Region, ...] = REGIONS) -> Painting:
         """What one portrait needs is made once; `regions` are the windows to paint."""
         return Painting(self, warp, regions)
+
+
+@dataclass
+class Job:
+    """One window of one frame.
+
+    Attributes:
+        painting: of the face that the window follows.
+        region: which of its windows.
+        frame: (h, w, 3) uint8 whose pixel (0, 0) is the picture's pixel `offset`; the residual is added to it.
+        target: (478, 3) px.
+        features: (F,) what `target` expresses.
+        matrix: (2, 3), picture to window.
+        gate: (S, S) float32 in [0, 1].
+        faces: (S, S) integers, which face each pixel belongs to, 1 for the first of `others`; None: all to this one.
+        others: (N, F) features of all faces that `faces` may name.
+    """
+
+    painting: Painting
+    region: Region
+    frame: np.ndarray
+    offset: tuple[int, int]
+    target: np.ndarray
+    features: np.ndarray
+    matrix: np.ndarray
+    gate: np.ndarray
+    faces: np.ndarray | None = None
+    others: np.ndarray | None = None
 
 
 class Painting:
@@ -121,45 +156,64 @@ class Painting:
             frames: (h, w, 3) uint8 each, whose pixel (0, 0) is the picture's pixel `offset`.
             targets: (478, 3) target landmarks in picture pixels, one set a frame.
         """
-        features = [np.concatenate([expression_features(t), self.source_features]) for t in targets]
-        for regions in _by_size(self.regions):
-            jobs = [
-                (frame, target, f, r)
-                for frame, target, f in zip(frames, targets, features, strict=True)
-                for r in regions
-            ]
-            matrices = [window_matrix(target, region) for _, target, _, region in jobs]
-            gates = [gate(target, m, region) for (_, target, _, region), m in zip(jobs, matrices, strict=True)]
-            bases = []
-            for (frame, _, _, region), matrix in zip(jobs, matrices, strict=True):
-                shifted = matrix.copy()
-                shifted[:, 2] += matrix[:, :2] @ offset
-                bases.append(_picture(cut(frame, shifted, region)))
-            maps = [region_map(t, m, r) for (_, t, _, r), m in zip(jobs, matrices, strict=True)]
-            vectors = [mirror_features(f) if r.mirrored else f for _, _, f, r in jobs]
-            base = torch.stack(bases).unsqueeze(2)
-            result = self.painter.own_pipeline(
-                reference_image=torch.stack([self.references[r.name] for *_, r in jobs]),
-                landmark_map=torch.from_numpy(np.stack(maps)).permute(0, 3, 1, 2).unsqueeze(2).float() / 255,
-                base=base,
-                gate=torch.from_numpy(np.stack(gates))[:, None, None],
-                expression=torch.from_numpy(np.stack(vectors))[:, None],
-                num_inference_steps=self.painter.steps,
-                guidance_scale=1.0,
-                latents=self._noise(regions[0]),
-            )
-            self.painter.cached.add(result.cache)
-            residuals = (result.frames.float().transpose(1, 2) * 2 - 1 - base).squeeze(2).permute(
-                0, 2, 3, 1
-            ).numpy() * 127.5
-            for (frame, _, _, _), matrix, residual in zip(jobs, matrices, residuals, strict=True):
-                paste(frame, np.ascontiguousarray(residual), matrix, offset)
+        jobs = [self.jobs(frame, target, offset) for frame, target in zip(frames, targets, strict=True)]
+        paint_jobs(self.painter, [job for those in jobs for job in those])
 
-    def _noise(self, region: Region) -> torch.Tensor:
-        unet = self.painter.pipeline.unet
-        side = region.size // self.painter.pipeline.vae_scale_factor
-        generator = torch.Generator().manual_seed(self.painter.seed)
-        return torch.randn((1, unet.config.in_channels, 1, side, side), generator=generator)
+    def jobs(self, frame: np.ndarray, target: np.ndarray, offset: tuple[int, int]) -> list[Job]:
+        """The windows of one frame."""
+        features = np.concatenate([expression_features(target), self.source_features])
+        jobs = []
+        for region in self.regions:
+            matrix = window_matrix(target, region)
+            jobs.append(Job(self, region, frame, offset, target, features, matrix, gate=gate(target, matrix, region)))
+        return jobs
+
+
+def paint_jobs(painter: RegionPainter, jobs: Sequence[Job]) -> None:
+    """Paints windows of any frames and faces, in place: those of one size in one pass, the small ones first."""
+    for size in sorted({job.region.size for job in jobs}):
+        those = [job for job in jobs if job.region.size == size]
+        for alike in ([job for job in those if job.faces is None], [job for job in those if job.faces is not None]):
+            if alike:
+                _paint_pass(painter, alike)
+
+
+def _paint_pass(painter: RegionPainter, jobs: Sequence[Job]) -> None:
+    bases, maps, vectors = [], [], []
+    for job in jobs:
+        shifted = job.matrix.copy()
+        shifted[:, 2] += job.matrix[:, :2] @ job.offset
+        bases.append(_picture(cut(job.frame, shifted, job.region)))
+        maps.append(region_map(job.target, job.matrix, job.region))
+        features = job.features if job.others is None else job.others
+        vectors.append(mirror_features(features) if job.region.mirrored else features)
+    base = torch.stack(bases).unsqueeze(2)
+    expression = torch.from_numpy(np.stack(vectors)).unsqueeze(-2)  # (B, 1, F), or (B, N, 1, F)
+    side = jobs[0].region.size // painter.pipeline.vae_scale_factor
+    masks = {}
+    if jobs[0].faces is not None:
+        masks["face_map"] = torch.from_numpy(np.stack([_shrink(job.faces, side) for job in jobs]))[:, None]
+    result = painter.own_pipeline(
+        reference_image=torch.stack([job.painting.references[job.region.name] for job in jobs]),
+        landmark_map=torch.from_numpy(np.stack(maps)).permute(0, 3, 1, 2).unsqueeze(2).float() / 255,
+        base=base,
+        gate=torch.from_numpy(np.stack([job.gate for job in jobs]))[:, None, None],
+        expression=expression,
+        num_inference_steps=painter.steps,
+        guidance_scale=1.0,
+        latents=painter.noise(side),
+        **masks,
+    )
+    painter.cached.add(result.cache)
+    residuals = (result.frames.float().transpose(1, 2) * 2 - 1 - base).squeeze(2).permute(0, 2, 3, 1).numpy() * 127.5
+    for job, residual in zip(jobs, residuals, strict=True):
+        paste(job.frame, np.ascontiguousarray(residual), job.matrix, job.offset)
+
+
+def _shrink(faces: np.ndarray, side: int) -> np.ndarray:
+    """(side, side) int64 of a window's face map: the face in the middle of each cell."""
+    cell = faces.shape[0] // side
+    return np.ascontiguousarray(faces[cell // 2 :: cell, cell // 2 :: cell].astype(np.int64))
 
 
 def compute_dtype(device: str) -> torch.dtype:
@@ -172,8 +226,3 @@ def compute_dtype(device: str) -> torch.dtype:
 def _picture(window: np.ndarray) -> torch.Tensor:
     """(S, S, 3) uint8 to (3, S, S) float32 in [-1, 1]."""
     return torch.from_numpy(window).permute(2, 0, 1).float() / 127.5 - 1
-
-
-def _by_size(regions: tuple[Region, ...]) -> list[list[Region]]:
-    sizes = sorted({region.size for region in regions})
-    return [[region for region in regions if region.size == size] for size in sizes]

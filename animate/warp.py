@@ -198,10 +198,17 @@ class PortraitWarp:
         if self.head is None:
             return cv2.remap(self.image, map_x, map_y, cv2.INTER_LINEAR, borderMode=mode)
         moved = cv2.remap(self.head.picture, map_x, map_y, cv2.INTER_LINEAR, borderMode=mode)
-        alpha = cv2.remap(self.head.framed_alpha, map_x - (x0 - 1), map_y - (y0 - 1), cv2.INTER_LINEAR, None, _EDGE)
-        layered = blend(self.head.plate, moved, (alpha * 255).astype(np.uint8))
+        layered = blend(self.head.plate, moved, (self.opacity(field) * 255).astype(np.uint8))
         still = self._stillness(field, layered.shape[1::-1])
         return blend(layered, self.image[y0:y1, x0:x1], still)
+
+    def opacity(self, field: WarpField) -> np.ndarray:
+        """(h, w) float32 in [0, 1] over `field.box`: where the moved head hides what is behind it."""
+        x0, y0, _, _ = field.box
+        map_x, map_y = _full_size(field)
+        if self.head is None:
+            return cv2.resize(field.inside.astype(np.float32), map_x.shape[::-1], interpolation=cv2.INTER_LINEAR)
+        return cv2.remap(self.head.framed_alpha, map_x - (x0 - 1), map_y - (y0 - 1), cv2.INTER_LINEAR, None, _EDGE)
 
     def _stillness(self, field: WarpField, size: tuple[int, int]) -> np.ndarray:
         """(h, w) uint8: 255 where the field does not move the picture, 0 from a pixel and a half of movement on. Pixels

@@ -72,3 +72,28 @@ def attention_back_end():
     if module is not None:
         default = module.AttentionBackendName(module.DIFFUSERS_ATTN_BACKEND) if before is None else before
         module._AttentionBackendRegistry.set_active_backend(default)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """A saved pipeline with random weights, so that the network really changes pixels."""
+    import torch
+
+    from animate.models.codec import SpaceToDepthCodec
+    from animate.pipelines.landmark import LandmarkAnimationPipeline
+    from animate.pipelines.scheduler import mini_scheduler
+    from animate.recipe import TrainConfig, build_networks
+
+    torch.manual_seed(0)
+    networks = build_networks(TrainConfig(channels=(16, 16, 16)))
+    torch.nn.init.normal_(networks["unet"].conv_out.weight, std=0.05)
+    folder = tmp_path_factory.mktemp("tiny")
+    pipeline = LandmarkAnimationPipeline(
+        vae=SpaceToDepthCodec(4),
+        scheduler=mini_scheduler(),
+        default_num_inference_steps=2,
+        default_guidance_scale=1.0,
+        **dict(networks.items()),
+    )
+    pipeline.save_pretrained(folder)
+    return folder

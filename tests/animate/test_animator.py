@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 
 from animate.animator import EMBEDDED, PortraitAnimator
 from animate.errors import FaceError, OptionError, WeightsError
@@ -12,29 +11,6 @@ from animate.portrait import Portrait
 @pytest.fixture(scope="module")
 def portrait(astronaut):
     return Portrait.from_image(astronaut)
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    """A saved pipeline with random weights, so that the network really changes pixels."""
-    from animate.models.codec import SpaceToDepthCodec
-    from animate.pipelines.landmark import LandmarkAnimationPipeline
-    from animate.pipelines.scheduler import mini_scheduler
-    from animate.recipe import TrainConfig, build_networks
-
-    torch.manual_seed(0)
-    networks = build_networks(TrainConfig(channels=(16, 16, 16)))
-    torch.nn.init.normal_(networks["unet"].conv_out.weight, std=0.05)
-    folder = tmp_path_factory.mktemp("tiny")
-    pipeline = LandmarkAnimationPipeline(
-        vae=SpaceToDepthCodec(4),
-        scheduler=mini_scheduler(),
-        default_num_inference_steps=2,
-        default_guidance_scale=1.0,
-        **dict(networks.items()),
-    )
-    pipeline.save_pretrained(folder)
-    return folder
 
 
 def frames(animator, portrait, motion, count=3, **options):
