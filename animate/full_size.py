@@ -10,7 +10,7 @@ windows are kept as latents; decoding them again gives the same pixels.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,7 @@ from animate.work_folder import WorkFolder, model_facts
 if TYPE_CHECKING:
     from diffusers import AutoencoderTiny
 
+    from animate.group import Part
     from animate.pipelines.landmark import LandmarkAnimationPipeline
     from cache import TaylorCacheConfig
 
@@ -143,6 +144,12 @@ class FullSizeAnimator(PortraitAnimator):
         if work is not None:
             work.claim("drawing", self._facts(portrait, source) | {"square": (crop.left, crop.top, crop.side)})
         return self._film(image, crop, landmarks, work)
+
+    def animate_group(self, portrait: Portrait, parts: Sequence[Part], **options) -> Iterator[np.ndarray]:
+        """Each face is drawn by itself and the results are joined; see `PortraitAnimator.animate_group`."""
+        from animate.group_joined import animate_joined
+
+        return animate_joined(self, portrait, parts, **options)
 
     def _film(
         self, image: np.ndarray, crop: SquareCrop, targets: Iterable[np.ndarray], work: WorkFolder | None

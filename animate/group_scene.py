@@ -16,15 +16,13 @@ import cv2
 import numpy as np
 
 from animate import topology
+from animate.group_joined import kept_faces
 from animate.painter import Job, Painting, paint_jobs
-from animate.pose import inter_ocular
 from animate.prior import InteriorPrior
 from animate.regions import to_window
 from animate.warp import PortraitWarp, WarpField
 
 OVAL = list(topology.FACE_OVAL)
-KEPT_MARGIN = 1.04  # a face that stays keeps its oval, enlarged by this about its middle
-KEPT_FEATHER = 0.12  # inter-ocular distances from there to where others may draw in full
 LABEL_FEATHER = 2.0  # pixels of a window over which the painting fades towards another face
 
 
@@ -125,18 +123,7 @@ class GroupScene:
     @cached_property
     def kept(self) -> np.ndarray | None:
         """(H, W) float32: 1 on the faces that stay, 0 where the moving ones may draw; None where all move."""
-        if not self.staying:
-            return None
-        kept = np.zeros(self.image.shape[:2], np.float32)
-        for landmarks in self.staying:
-            oval = landmarks[OVAL, :2]
-            oval = oval.mean(0) + KEPT_MARGIN * (oval - oval.mean(0))
-            reach = max(1.0, KEPT_FEATHER * float(inter_ocular(landmarks)))
-            outside = np.ones(kept.shape, np.uint8)
-            cv2.fillConvexPoly(outside, cv2.convexHull(np.round(oval).astype(np.int32)), 0)
-            distance = cv2.distanceTransform(outside, cv2.DIST_L2, 3)
-            np.maximum(kept, np.clip(1 - distance / reach, 0, 1), out=kept)
-        return kept
+        return kept_faces(self.staying, self.image.shape[:2])
 
     def jobs(self, picture: np.ndarray, targets: Sequence[np.ndarray]) -> list[Job]:
         """The windows of one composed frame; targets in the order of the sitters."""

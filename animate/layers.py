@@ -82,20 +82,20 @@ class HeadLayer:
 
 
 def own_pixels(person: np.ndarray, source: np.ndarray, others: Sequence[np.ndarray]) -> np.ndarray:
-    """The person mask without the pixels that are nearer to another head, in units of the heads' sizes. Downwards a
-    way counts less, since a body hangs below its head."""
+    """The person mask without the pixels that are nearer to another head (`head_distance`)."""
     if not len(others):
         return person
-    ys, xs = np.mgrid[0 : person.shape[0], 0 : person.shape[1]].astype(np.float32)
+    nearest = np.min([head_distance(np.asarray(points), person.shape) for points in others], axis=0)
+    return person * (head_distance(source, person.shape) < nearest)
 
-    def distance(points: np.ndarray) -> np.ndarray:
-        size = float(inter_ocular(points))
-        x, y = points[list(topology.FACE_OVAL), :2].mean(0)
-        down = ys - y
-        return np.hypot(xs - x, np.where(down > 0, DOWNWARDS * down, down)) / size
 
-    nearest = np.min([distance(np.asarray(points)) for points in others], axis=0)
-    return person * (distance(source) < nearest)
+def head_distance(landmarks: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """(H, W) float32: how far each pixel is from a head, in the head's inter-ocular distances. Downwards a way counts
+    less, since a body hangs below its head."""
+    ys, xs = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
+    x, y = landmarks[list(topology.FACE_OVAL), :2].mean(0)
+    down = ys - y
+    return np.hypot(xs - x, np.where(down > 0, DOWNWARDS * down, down)) / float(inter_ocular(landmarks))
 
 
 def smoothstep(value: np.ndarray, low: float = 0.0, high: float = 1.0) -> np.ndarray:

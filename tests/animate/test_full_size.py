@@ -193,3 +193,34 @@ def test_dubbing_with_a_model_that_draws_whole_pictures_is_refused(load):
 
     with pytest.raises(OptionError, match="choose mini"):
         Dubber(load())
+
+
+class TestGroups:
+    @pytest.fixture(scope="class")
+    def pair(self, astronaut):
+        one = Portrait.from_image(np.ascontiguousarray(astronaut[:256, 100:356]))
+        face = one.faces[0]
+        moved = face.landmarks + np.float32([256, 0, 0])
+        other = type(face)(face.box + np.float32([256, 0, 256, 0]), moved, face.score, 1)
+        return Portrait(np.hstack([one.image] * 2), [face, other], "pair")
+
+    def test_each_face_is_drawn_and_one_that_stays_stays(self, load, pair, talk):
+        from animate.group import Part
+
+        motion = talk.trim(0, 0.16)
+        middle = [tuple(face.landmarks[4, 1::-1].astype(int)) for face in pair.faces]
+        both = list(load().animate_group(pair, [Part(0, motion), Part(1, motion)]))
+        one = list(load().animate_group(pair, [Part(1, motion)]))
+        assert len(both) == len(one) == len(motion)
+        for frame, single in zip(both, one, strict=True):
+            assert all((frame[at] != pair.image[at]).any() for at in middle)
+            assert (single[middle[0]] == pair.image[middle[0]]).all() and (single[middle[1]] == frame[middle[1]]).all()
+
+    def test_a_stopped_group_goes_on_from_its_work_folder(self, load, pair, talk, tmp_path):
+        from animate.group import Part
+
+        parts = [Part(0, talk.trim(0, 0.16)), Part(1, talk.trim(0, 0.16))]
+        first = list(load().animate_group(pair, parts, work=WorkFolder(tmp_path)))
+        work = WorkFolder(tmp_path)
+        assert same(first, list(load().animate_group(pair, parts, work=work)))
+        assert work.recalled == 2
