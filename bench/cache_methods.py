@@ -21,8 +21,8 @@ TOLERANCES = {"branch": (0.015, 0.02, 0.03, 0.05, 0.1), "output": (0.002, 0.005,
 AHEAD = ((0.002, 6), (0.005, 6), (0.01, 6), (0.02, 6), (0.04, 6), (0.04, 8), (0.1, 8), (0.2, 12))
 """Tolerances with look-ahead, and the longest interval with each."""
 
-INTERVALS = (5, 6, 8, 12, 24)
-"""Fixed intervals, for more speed than the errors would allow."""
+INTERVALS = ((4, True), (5, True), (6, True), (7, True), (9, True), (13, True), (5, False), (10, False), (13, False))
+"""Fixed intervals, for more speed than the errors would allow, and whether with look-ahead."""
 
 
 @dataclass(frozen=True)
@@ -123,9 +123,16 @@ def _taylor(steps: int) -> list[Method]:
     for tolerance, most in AHEAD:
         config = TaylorCacheConfig(placement="output", tolerance=tolerance, lookahead=True, max_interval=most)
         configs[f"output {tolerance:g} look-ahead" + (f" within {most}" if most > 6 else "")] = config
-    for interval in INTERVALS:
-        configs[f"output every {interval}"] = TaylorCacheConfig(
-            placement="output", coordinate="step", order=1, interval=interval, max_interval=interval, warmup=1
+    for interval, ahead in INTERVALS:
+        name = f"output every {interval}" + (" look-ahead" if ahead else "")
+        configs[name] = TaylorCacheConfig(
+            placement="output",
+            order=1,
+            interval=interval,
+            max_interval=interval,
+            warmup=1,
+            last_steps=0,
+            lookahead=ahead,
         )
     # a preset that is one of the others goes by its own name
     own = {config: name for name, config in reversed(configs.items())}

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from diffusers import DPMSolverMultistepScheduler, FlowMatchEulerDiscreteScheduler
 
+from animate.pipelines.sampling import scheduler_step
 from animate.pipelines.scheduler import SCHEDULERS
 
 SAMPLERS = {"ddim": 25, "dpm++": 20, "flow": 25}
@@ -53,7 +54,7 @@ class Sampler:
 
     def advance(self, clean: torch.Tensor, step: int, sample: torch.Tensor) -> torch.Tensor:
         """The next sample, from the clean one that the network predicts."""
-        return self.scheduler.step(clean, self.scheduler.timesteps[step], sample, return_dict=False)[0]
+        return scheduler_step(self.scheduler, clean, step, sample)
 
 
 class DPMSampler(Sampler):

@@ -62,7 +62,12 @@ def adds_noise(scheduler, eta: float) -> bool:
 
 
 def scheduler_step(
-    scheduler, prediction: torch.Tensor, step: int, latents: torch.Tensor, eta: float, noise: NoiseSource
+    scheduler,
+    prediction: torch.Tensor,
+    step: int,
+    latents: torch.Tensor,
+    eta: float = 0.0,
+    noise: NoiseSource | None = None,
 ) -> torch.Tensor:
     """The sample after a step, float32 (B, C, T, h, w).
 
@@ -71,6 +76,7 @@ def scheduler_step(
         prediction: the network's, of the scheduler's `prediction_type`.
         step: index of the step.
         eta: DDIM's share of fresh noise; other schedulers ignore it.
+        noise: for schedulers that add some.
     """
     known = inspect.signature(scheduler.step).parameters
     stochastic = eta > 0 or str(scheduler.config.get("algorithm_type", "")).startswith("sde")
@@ -78,11 +84,20 @@ def scheduler_step(
     kwargs = {"eta": min(eta, 0.9999)} if "eta" in known else {}
     if "variance_noise" in known and stochastic:
         kwargs["variance_noise"] = noise.fresh(step, latents.device)
-    elif "generator" in known:
+    elif "generator" in known and noise is not None:
         kwargs["generator"] = noise.generator
     output = scheduler.step(prediction, scheduler.timesteps[step], latents, **kwargs)
     last = step + 1 == len(scheduler.timesteps)
-    if "denoised" in output and "variance_noise" not in known and noise.numbered is not None and not last:
+    if last and "eta" in known and scheduler.config.set_alpha_to_one:
+        # DDIM takes 1000 // steps for a step's length: with 6 steps it would stop at timestep 0, which is not clean
+        return output.pred_original_sample
+    if (
+        "denoised" in output
+        and "variance_noise" not in known
+        and noise is not None
+        and noise.numbered is not None
+        and not last
+    ):
         # LCM adds noise of its own, which would depend on the window; the same formula with the frames' noise
         level = scheduler.timesteps[step + 1].reshape(1)
         return scheduler.add_noise(output.denoised, noise.fresh(step, latents.device), level)

@@ -123,7 +123,7 @@ def full_inputs() -> dict:
 
 
 class TestMini:
-    @pytest.mark.parametrize("steps", [1, 2, 4])
+    @pytest.mark.parametrize("steps", [1, 2, 4, 6, 7])
     def test_network_that_answers_zero_gives_the_base_exactly(self, steps):
         inputs = mini_inputs()
         frames = mini_pipeline(zero_init_output=True)(**inputs, num_inference_steps=steps).frames
