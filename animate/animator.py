@@ -81,7 +81,8 @@ class PortraitAnimator(GroupMixin):
         full_size: FullSizeOptions | None = None,
         cache: str = "off",
     ) -> PortraitAnimator:
-        """The embedded "mini", "follow-your-emoji", or a folder that `LandmarkAnimationPipeline.save_pretrained` wrote.
+        """The embedded "mini", "follow-your-emoji", "fantasy-portrait", or a folder that `save_pretrained` of
+        `LandmarkAnimationPipeline` or `ExpressionPipeline` wrote.
 
         Args:
             steps: denoising steps a frame, 1 to 50; None takes the model's own.
@@ -101,6 +102,10 @@ class PortraitAnimator(GroupMixin):
         if steps is not None and not 1 <= steps <= 50:
             raise OptionError(f"The number of steps must be 1 to 50 but is {steps}.")
         folder = model_folder(name_or_folder)
+        if pipeline_class(folder) == "ExpressionPipeline":
+            from animate.expression_animator import ExpressionAnimator
+
+            return ExpressionAnimator.load(folder, full_size, device, steps, seed, cache_config(cache))
         if is_full_size(folder):
             from animate.full_size import FullSizeAnimator
 
@@ -297,6 +302,15 @@ def model_folder(name_or_folder: str | Path) -> Path:
     from animate.checkpoints import find_pipeline
 
     return find_pipeline(name_or_folder)
+
+
+def pipeline_class(folder: Path) -> str:
+    """The name of a saved pipeline's class. Raises WeightsError where its index cannot be read."""
+    path = folder / "model_index.json"
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["_class_name"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f"The model in {folder} lacks a readable {path.name}: fetch or export it anew.") from error
 
 
 def is_full_size(folder: Path) -> bool:

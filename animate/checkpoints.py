@@ -40,6 +40,7 @@ def convert_checkpoint(
     dtype: torch.dtype | None = None,
     image_encoder: str | Path | None = None,
     vae: str | Path | None = None,
+    base: str | Path | None = None,
     configs: Mapping[str, Mapping] | None = None,
     overwrite: bool = False,
     shard: str = SHARD,
@@ -49,14 +50,17 @@ def convert_checkpoint(
 
     Args:
         files: the folder of the checkpoints, or the path of each part ("unet", "reference_network", "guider",
-            "motion_module", "clip_fc"; see `weights.convert.FAMILIES`).
+            "motion_module", "clip_fc"; "adapter"; see `weights.convert.FAMILIES`).
         out: the folder to write. It is written beside and renamed at the end: a half-written one never bears the name.
-        family: "follow-your-emoji" or "aniportrait".
+        family: "follow-your-emoji", "aniportrait", or "fantasy-portrait", which has `base` instead of image encoder
+            and VAE; see `animate.expression_checkpoints`.
         dtype: of the networks written; None keeps the files' own.
         image_encoder: CLIP ViT-L/14's weights or their folder; None looks beside the checkpoints, then where
             `weights.store` looks.
         vae: `sd-vae-ft-mse`'s folder or weights; None as above.
-        configs: changes to the configurations of "unet", "reference_network", "guider" (checkpoints of another size).
+        base: folder of Wan2.1-I2V, for "fantasy-portrait"; None looks beside the checkpoint, then in the store.
+        configs: changes to the configurations of "unet", "reference_network", "guider" (checkpoints of another size),
+            or of "transformer" and "tokens".
         overwrite: replace `out` if it is there.
         shard: the largest size of one written file.
         report: called with the name of each part before it is read.
@@ -71,9 +75,13 @@ def convert_checkpoint(
 
     check_transformers()
     out = Path(out)
-    wanted = networks(family, configs or {})
     if out.exists() and not overwrite:
         raise WeightsError(f"{out} is there already: choose another folder, or say that it may be replaced.")
+    if family == "fantasy-portrait":
+        from animate.expression_checkpoints import convert_fantasy_portrait
+
+        return convert_fantasy_portrait(files, out, dtype=dtype, base=base, configs=configs, report=report)
+    wanted = networks(family, configs or {})
     folder = None if isinstance(files, Mapping) else Path(files)
     found = {part: Path(path) for part, path in files.items()} if folder is None else convert.find_files(folder, family)
     encoder_files = _find_component("image_encoder", image_encoder, folder, IMAGE_ENCODER_FILES)
@@ -173,10 +181,11 @@ def find_pipeline(name_or_folder: str | Path) -> Path:
         return folder
     folder = pipeline_folder(name)
     if not (folder / "model_index.json").is_file():
+        others = ("wan-i2v-720p", "pd-fgc") if name == "fantasy-portrait" else tuple(NEEDED.values())[::-1]
+        pulls = ", ".join(f"`mien weights pull {other}`" for other in others)
         raise WeightsError(
             f"The model {name} is not ready on this machine: get its files with `mien weights pull {name}` (and "
-            f"`mien weights pull {NEEDED['image_encoder']}`, `mien weights pull {NEEDED['vae']}`), then run "
-            f"`mien weights convert {name}`, which writes {folder}."
+            f"{pulls}), then run `mien weights convert {name}`, which writes {folder}."
         )
     return folder
 
@@ -250,15 +259,26 @@ def _find_component(part: str, given: str | Path | None, beside: Path | None, na
 
 
 def _write(pipeline, out: Path, shard: str) -> None:
-    """Save beside the folder and rename: it is whole under its name or not there."""
+    with whole_or_nothing(out) as beside:
+        pipeline.save_pretrained(beside, safe_serialization=True, max_shard_size=shard)
+
+
+@contextmanager
+def whole_or_nothing(out: Path) -> Iterator[Path]:
+    """A folder to write a pipeline into, which becomes `out` at the end: it is whole under that name or not there.
+
+    Raises:
+        WeightsError: it cannot be written.
+    """
     out.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
         with _silent_libraries():
-            pipeline.save_pretrained(beside, safe_serialization=True, max_shard_size=shard)
+            yield beside
         mode = (beside / "model_index.json").stat().st_mode
         for path in beside.rglob("*.safetensors"):
-            path.chmod(mode)  # safetensors writes for the owner alone
+            if path.stat().st_nlink == 1:  # what is linked is another folder's
+                path.chmod(mode)  # safetensors writes for the owner alone
         beside.chmod(0o755)
         if out.exists():
             shutil.rmtree(out)

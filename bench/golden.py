@@ -1,8 +1,9 @@
 """Numbers of the published networks, checked: ``python -m bench.golden FOLDER``.
 
-A folder holds vectors (``fye_*.safetensors``: inputs, and what the published implementation made of them in float32)
-and configurations (``fye_*_config.json``). Both sides have the same weights, because these are a function of the keys'
-names (``bench.golden_networks``). Prints the largest absolute difference of each stored tensor.
+A folder holds vectors (``fye_*.safetensors`` of Follow-Your-Emoji, ``fp_*.safetensors`` of FantasyPortrait: inputs, and
+what the published implementation made of them in float32) and configurations (``fye_*_config.json``, ``fp_*``). Both
+sides have the same weights, because these are a function of the keys' names (``bench.golden_networks``). Prints the
+largest absolute difference of each stored tensor.
 
 Exit status: 0, all within the tolerance; 1, some are not; 2, something cannot be checked, which one sentence says.
 """
@@ -22,6 +23,7 @@ from safetensors.torch import load_file
 
 from animate.errors import MienError, WeightsError
 from animate.models.unet import LandmarkUNet
+from bench import golden_expression
 from bench.golden_networks import TINY, Networks, build_networks
 from bench.report import align, write_json
 
@@ -88,22 +90,50 @@ def check_follow_your_emoji(vectors: Path) -> Iterator[Difference]:
     stored = _read_vectors(vectors)
     if lacking := [name for name in (*INPUTS, "unet") if name not in stored]:
         raise WeightsError(f"it lacks {', '.join(lacking)}")
+    config = _read_config(vectors)
+    if config is None:
+        print(f"{vectors.name}: no configuration beside it, so the tiny one is taken", file=sys.stderr)
+    networks = build_networks(TINY if config is None else config, stored["clip_last_hidden_state"].shape[-1])
+    ours = _run(run_follow_your_emoji, networks, stored)
+    yield from compare(vectors.name, stored, ours, INPUTS)
+
+
+def check_fantasy_portrait(vectors: Path) -> Iterator[Difference]:
+    """Run token networks and transformer on stored inputs and compare every stored output.
+
+    Raises:
+        WeightsError: the file or its configuration cannot be used.
+    """
+    stored = _read_vectors(vectors)
+    golden_expression.check_inputs(stored)
+    config = _read_config(vectors)
+    if config is None:
+        raise WeightsError("there is no configuration beside it")
+    ours = _run(golden_expression.run_expression, golden_expression.build_expression_networks(config), stored)
+    yield from compare(vectors.name, stored, ours, golden_expression.INPUTS)
+
+
+def _read_config(vectors: Path) -> dict | None:
+    """The configuration of a file of vectors; None where there is none."""
     path = find_config(vectors)
+    if path is None:
+        return None
     try:
-        config = json.loads(path.read_text(encoding="utf-8")) if path else TINY
+        config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise WeightsError(f"its configuration {path.name} cannot be read as JSON") from error
-    if not path:
-        print(f"{vectors.name}: no configuration beside it, so the tiny one is taken", file=sys.stderr)
     if not isinstance(config, dict):
         raise WeightsError(f"its configuration {path.name} is not a mapping")
-    networks = build_networks(config, stored["clip_last_hidden_state"].shape[-1])
+    return config
+
+
+def _run(run: Callable, networks: object, stored: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """What a family's networks make of stored inputs."""
     try:
         with torch.inference_mode():
-            ours = run_follow_your_emoji(networks, stored)
+            return run(networks, stored)
     except (IndexError, RuntimeError, ValueError) as error:
         raise WeightsError(f"its inputs do not fit its configuration: {str(error).splitlines()[0]}") from error
-    yield from compare(vectors.name, stored, ours)
 
 
 def run_follow_your_emoji(networks: Networks, stored: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -153,8 +183,10 @@ def reference_names(unet: LandmarkUNet) -> list[str]:
     return [*down, *middle, *(f"reference_up_{index}" for index in range(count(unet.up_blocks)))]
 
 
-def compare(file: str, stored: Mapping[str, torch.Tensor], ours: Mapping[str, torch.Tensor]) -> Iterator[Difference]:
-    """Every output, in our order, and last what is stored under a name that is not ours."""
+def compare(
+    file: str, stored: Mapping[str, torch.Tensor], ours: Mapping[str, torch.Tensor], inputs: Sequence[str]
+) -> Iterator[Difference]:
+    """Every output, in our order, and last what is stored under a name that is neither ours nor an input's."""
     for name, value in ours.items():
         if name not in stored:
             yield Difference(file, name, tuple(value.shape), None, NOT_STORED)
@@ -163,14 +195,14 @@ def compare(file: str, stored: Mapping[str, torch.Tensor], ours: Mapping[str, to
         else:
             largest = (value.double() - stored[name].double()).abs().max() if value.numel() else torch.zeros(())
             yield Difference(file, name, tuple(value.shape), float(largest))
-    for name in sorted(stored.keys() - ours.keys() - set(INPUTS)):
+    for name in sorted(stored.keys() - ours.keys() - set(inputs)):
         remark = "ours has none" if name.startswith("reference_") else NOT_CHECKED
         yield Difference(file, name, tuple(stored[name].shape), None, remark)
 
 
-CHECKS: dict[str, Callable[[Path], Iterator[Difference]] | None] = {
+CHECKS: dict[str, Callable[[Path], Iterator[Difference]]] = {
     "fye": check_follow_your_emoji,
-    "fp": None,  # not checked yet
+    "fp": check_fantasy_portrait,
 }
 """Family, which is the beginning of a file's name, and what checks its vectors."""
 
@@ -216,12 +248,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     for path in files:
-        check = CHECKS[path.stem.split("_")[0]]
-        if check is None:
-            print(f"{path.name}: not checked yet")
-            continue
         try:
-            differences += check(path)
+            differences += CHECKS[path.stem.split("_")[0]](path)
         except MienError as error:
             broken.append(f"{path} cannot be checked: {error}.")
     print(*broken, sep="\n", end="\n" if broken else "", file=sys.stderr)
@@ -247,9 +275,8 @@ def _find_vectors(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise WeightsError(f"{folder} is not a folder: name one that holds golden vectors.")
     files = [path for path in sorted(folder.glob("*.safetensors")) if path.stem.split("_")[0] in CHECKS]
-    checked = [path for path in files if CHECKS[path.stem.split("_")[0]] is not None]
-    if not checked:
-        wanted = ", ".join(f"{family}_*.safetensors" for family, check in CHECKS.items() if check)
+    if not files:
+        wanted = " and no ".join(f"{family}_*.safetensors" for family in CHECKS)
         raise WeightsError(f"{folder} holds no {wanted}: name a folder with golden vectors.")
     return files
 

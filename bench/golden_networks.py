@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -74,11 +74,18 @@ def fill_by_name(network: nn.Module) -> None:
     for key, value in network.state_dict().items():
         if value.ndim == 0 or key.endswith(".pe") or not value.is_floating_point():
             continue
-        noise = torch.randn(value.shape, generator=torch.Generator().manual_seed(zlib.crc32(key.encode())))
-        if value.ndim > 1:
-            value.copy_(0.05 * noise)
-        else:
-            value.copy_(0.1 * noise + float(key.endswith("weight")))
+        value.copy_(named_value(key, value.shape))
+
+
+def named_value(key: str, shape: Sequence[int]) -> torch.Tensor:
+    """The value of one key; see `fill_by_name`."""
+    noise = torch.randn(tuple(shape), generator=torch.Generator().manual_seed(zlib.crc32(key.encode())))
+    return 0.05 * noise if len(shape) > 1 else 0.1 * noise + float(key.endswith("weight"))
+
+
+def named_values(shapes: Mapping[str, Sequence[int]]) -> dict[str, torch.Tensor]:
+    """The values of all keys of a network; see `fill_by_name`."""
+    return {key: named_value(key, shape) for key, shape in shapes.items()}
 
 
 def build_networks(config: Mapping, image_embedding_dim: int = 1024) -> Networks:

@@ -119,3 +119,87 @@ def tiny_pipeline(_tiny_pipeline):
     pipeline = type(_tiny_pipeline)(**deepcopy(_tiny_pipeline.components), default_num_inference_steps=2)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def tiny_expression_pipeline():
+    """Every part of the expression-driven pipeline but its text encoder, a few channels wide, seeded.
+
+    Height and width must be multiples of 16; draws in 2 steps. States of texts are (1, L, 16).
+    """
+    import torch
+    from diffusers import AutoencoderKLWan
+    from transformers import CLIPImageProcessorPil, CLIPVisionConfig, CLIPVisionModel
+
+    from animate.models.dit import ExpressionDiT
+    from animate.models.motion_projection import MotionProjection
+    from animate.models.portrait_tokens import PortraitTokens
+    from animate.pipelines.expression import ExpressionPipeline
+    from animate.pipelines.flow import flow_scheduler
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        transformer = ExpressionDiT(
+            num_attention_heads=2,
+            attention_head_dim=12,
+            text_dim=16,
+            freq_dim=32,
+            ffn_dim=32,
+            num_layers=2,
+            image_dim=16,
+            added_kv_proj_dim=24,
+            rope_max_seq_len=64,
+            expression_dim=16,
+        )
+        for block in transformer.blocks:  # starts at zero: without training the expression would do nothing
+            torch.nn.init.normal_(block.attn2.to_v_expression.weight, std=0.5)
+        vision = CLIPVisionConfig(
+            hidden_size=16,
+            intermediate_size=16,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            image_size=32,
+            patch_size=16,
+        )
+        pipeline = ExpressionPipeline(
+            transformer=transformer,
+            tokens=PortraitTokens(token_dim=16, dim=16, depth=1, heads=2, head_dim=8),
+            vae=AutoencoderKLWan(base_dim=4, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1),
+            scheduler=flow_scheduler(),
+            image_encoder=CLIPVisionModel(vision),
+            image_processor=CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}),
+            motion_projection=MotionProjection(hidden_dim=8),
+            default_num_inference_steps=2,
+        )
+    for part in pipeline.components.values():
+        if isinstance(part, torch.nn.Module):
+            part.eval()
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+@pytest.fixture(scope="session")
+def _tiny_expression():
+    return tiny_expression_pipeline()
+
+
+@pytest.fixture(scope="session")
+def tiny_expression_folder(tmp_path_factory, _tiny_expression) -> Path:
+    """A saved `tiny_expression_pipeline` with the states of the empty text; read only, copy it to change it."""
+    import torch
+    from safetensors.torch import save_file
+
+    folder = tmp_path_factory.mktemp("tiny") / "fantasy-portrait"
+    _tiny_expression.save_pretrained(folder)
+    prompt = torch.randn(1, 4, 16, generator=torch.Generator().manual_seed(0))
+    save_file({"prompt_embeds": prompt}, folder / "empty_prompt.safetensors")
+    return folder
+
+
+@pytest.fixture
+def tiny_expression(_tiny_expression):
+    """The same pipeline as an object of the test's own."""
+    from copy import deepcopy
+
+    pipeline = type(_tiny_expression)(**deepcopy(_tiny_expression.components), default_num_inference_steps=2)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline

@@ -66,7 +66,7 @@ def test_core_dependencies_are_all_imported_somewhere():
     """A lean core: what is installed is used, and what the core imports at top level is installed."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     modules = {"pillow": "PIL", "imageio-ffmpeg": "imageio_ffmpeg", "opencv-contrib-python": "cv2"}
-    modules |= {"huggingface-hub": "huggingface_hub"}
+    modules |= {"huggingface-hub": "huggingface_hub", "pyyaml": "yaml"}
     sources = "\n".join(path.read_text() for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
     for requirement in project["dependencies"]:
         name = re.match(r"[\w-]+", requirement).group()

@@ -101,7 +101,9 @@ def verify(
 
 @app.command()
 def convert(
-    family: Annotated[str, typer.Argument(metavar="FAMILY", help="follow-your-emoji or aniportrait.")],
+    family: Annotated[
+        str, typer.Argument(metavar="FAMILY", help="follow-your-emoji, aniportrait or fantasy-portrait.")
+    ],
     folder: Annotated[
         Path | None,
         typer.Argument(metavar="[FOLDER]", help="Folder of the published files; what `pull` got if none is given."),
@@ -114,6 +116,9 @@ def convert(
         Path | None, typer.Option("--image-encoder", help="CLIP ViT-L/14, a folder or file (sd-image-variations).")
     ] = None,
     vae: Annotated[Path | None, typer.Option("--vae", help="The VAE, a folder or file (sd-vae-ft-mse).")] = None,
+    base: Annotated[
+        Path | None, typer.Option("--base", help="Wan2.1-I2V-14B-720P's folder, for fantasy-portrait (wan-i2v-720p).")
+    ] = None,
     dtype: Annotated[str, typer.Option("--dtype", help="keep, float32, float16 or bfloat16.")] = "keep",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder if it is there.")] = False,
     quiet: Quiet = False,
@@ -121,7 +126,9 @@ def convert(
     """Turn published checkpoints into a model folder of safetensors. The only command that opens a pickle."""
     from .weights_job import convert as run
 
-    target = run(family, folder, output, image_encoder, vae, dtype, overwrite, lambda part: _say(quiet, f"{part} …"))
+    target = run(
+        family, folder, output, image_encoder, vae, base, dtype, overwrite, lambda part: _say(quiet, f"{part} …")
+    )
     _say(quiet, f"{target}: ready for `--model {target if output else family}`.")
 
 

@@ -20,6 +20,7 @@ def convert(
     output: Path | None,
     image_encoder: Path | None,
     vae: Path | None,
+    base: Path | None,
     dtype: str,
     overwrite: bool,
     report: Callable[[str], None],
@@ -42,6 +43,7 @@ def convert(
         dtype=None if dtype == "keep" else getattr(torch, dtype),
         image_encoder=image_encoder,
         vae=vae,
+        base=base,
         overwrite=overwrite,
         report=report,
     )

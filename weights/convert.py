@@ -76,8 +76,10 @@ FAMILIES = {
             )
         },
     ),
+    # One file with four state dicts; the transformer that its adapter sits in is Wan's, in files of its own.
+    "fantasy-portrait": Family(files={"adapter": ("fantasyportrait_model.ckpt",)}),
 }
-SUBFOLDERS = ("", "ckpts", "follow-your-emoji", "aniportrait", "AnimateDiff", "animatediff")
+SUBFOLDERS = ("", "ckpts", "follow-your-emoji", "aniportrait", "AnimateDiff", "animatediff", "FantasyPortrait")
 
 
 def family(name: str) -> Family:
@@ -128,6 +130,30 @@ def read_state(path: Path) -> dict[str, Tensor]:
     if path.suffix not in PICKLED:
         raise WeightsError(f"{path} is no checkpoint: Mien reads .safetensors and {', '.join(PICKLED)}.")
     return _plain(_read_pickle(path), path)
+
+
+def read_parts(path: Path, parts: Iterable[str]) -> dict[str, dict[str, Tensor]]:
+    """The state dicts of a checkpoint file that holds several, by name.
+
+    Args:
+        path: as for `read_state`; in a safetensors file the keys begin with the part's name and a dot.
+        parts: the names of all state dicts in it.
+
+    Raises:
+        WeightsError: as `read_state`, or it holds other parts.
+    """
+    path, parts = Path(path), list(parts)
+    if path.suffix == ".safetensors" or not path.is_file() or path.suffix not in PICKLED:
+        content: dict[str, object] = {}
+        for key, value in read_state(path).items():
+            part, _, rest = key.partition(".")
+            content.setdefault(part, {})[rest] = value
+    else:
+        content = _read_pickle(path)
+    if not isinstance(content, Mapping) or set(content) != set(parts):
+        held = ", ".join(map(str, content)) if isinstance(content, Mapping) and content else "nothing of that kind"
+        raise WeightsError(f"{path} must hold {', '.join(parts)}, but it holds {_short(held)}: get it again.")
+    return {part: _plain(content[part], path) for part in parts}
 
 
 def network_state(files: Mapping[str, Path], part: str, name: str) -> dict[str, Tensor]:
@@ -207,21 +233,30 @@ def check_shapes(shapes: Mapping[str, tuple[int, ...]], expected: Mapping[str, t
 
 def stored_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
     """Keys and shapes in a folder's safetensors files, from their headers alone."""
-    from safetensors import SafetensorError, safe_open
-
     shapes = {}
     for path in sorted(folder.glob("*.safetensors")):
-        try:
-            with safe_open(path, framework="numpy") as file:
-                shapes |= {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}
-        except (SafetensorError, OSError) as error:
-            raise WeightsError(f"{path} cannot be read: it is damaged; get or convert it again.") from error
+        shapes |= file_shapes(path)
     return shapes
+
+
+def file_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Keys and shapes in a safetensors file, from its header alone."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path} cannot be read: it is damaged; get or convert it again.") from error
 
 
 def _first(keys: Iterable[str]) -> str:
     keys = list(keys)
     return ", ".join(keys[:LISTED]) + (f" and {len(keys) - LISTED} more" if len(keys) > LISTED else "")
+
+
+def _short(text: str, length: int = 200) -> str:
+    return text if len(text) <= length else f"{text[:length]}…"
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:

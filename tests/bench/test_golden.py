@@ -83,8 +83,8 @@ class TestPublished:
     def test_the_published_vectors_pass(self, shared, capsys):
         assert main([str(shared / "golden")]) == 0
         printed = capsys.readouterr().out
-        assert "fp_tiny.safetensors: not checked yet" in printed
-        assert "pass  36 of 36 tensors within 0.0001" in printed
+        assert "dit_ip0" in printed and "adapter_tokens_per_latent_frame" in printed
+        assert "pass  40 of 40 tensors within 0.0001" in printed
 
     def test_the_filling_is_the_published_one(self, shared):
         spec = importlib.util.spec_from_file_location("golden_fill", shared / "golden" / "fill.py")
@@ -230,8 +230,8 @@ class TestBadInput:
 
     def test_folders_without_vectors(self, tmp_path, capsys):
         self.check(tmp_path / "none", capsys, "is not a folder")
-        (tmp_path / "fp_tiny.safetensors").touch()
-        self.check(tmp_path, capsys, "holds no fye_*.safetensors")
+        (tmp_path / "other_tiny.safetensors").touch()
+        self.check(tmp_path, capsys, "holds no fye_*.safetensors and no fp_*.safetensors")
 
     def test_a_damaged_file_does_not_hide_the_others(self, folder, capsys):
         (folder / "fye_a.safetensors").write_bytes(b"no safetensors")

@@ -125,6 +125,17 @@ class TestConvert:
         pipeline = load_pipeline("follow-your-emoji", torch.float16)
         assert torch.equal(pipeline.unet.conv_in.weight, tiny_pipeline.unet.conv_in.weight.half())
 
+    def test_fantasy_portrait_says_what_it_needs(self, mien, machine):
+        code, _, err = mien("weights", "convert", "fantasy-portrait")
+        assert code == 2 and "mien weights pull fantasy-portrait" in err
+        published = machine / "store" / "fantasy-portrait"
+        published.mkdir(parents=True)
+        torch.save({}, published / "fantasyportrait_model.ckpt")
+        code, _, err = mien("weights", "convert", "fantasy-portrait")
+        assert code == 2 and "mien weights pull wan-i2v-720p" in err
+        code, _, err = mien("weights", "convert", "fantasy-portrait", "--base", str(machine))
+        assert code == 2 and "holds none of it" in err
+
 
 def test_models_and_weights_list_print_the_same(mien):
     assert mien("models", "--json")[1] == mien("weights", "list", "--json")[1]

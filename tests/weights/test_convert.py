@@ -9,10 +9,12 @@ from safetensors.torch import save_file
 from weights.convert import (
     FAMILIES,
     check_shapes,
+    file_shapes,
     find_files,
     fit,
     motion_module_state,
     network_state,
+    read_parts,
     read_state,
     stored_shapes,
     vae_state,
@@ -88,6 +90,38 @@ class TestReading:
         (tmp_path / "a.onnx").write_text("x")
         with pytest.raises(WeightsError, match="There is no checkpoint|is no checkpoint"):
             read_state(tmp_path / name)
+
+
+class TestParts:
+    """A file with several state dicts."""
+
+    def test_pickled(self, tmp_path, state):
+        torch.save({"one": state, "two": {"c": torch.ones(1)}}, tmp_path / "a.ckpt")
+        parts = read_parts(tmp_path / "a.ckpt", ["one", "two"])
+        assert set(parts) == {"one", "two"} and same(parts["one"], state)
+
+    def test_safetensors(self, tmp_path, state):
+        save_file({f"one.{key}": value for key, value in state.items()}, tmp_path / "a.safetensors")
+        assert same(read_parts(tmp_path / "a.safetensors", ["one"])["one"], state)
+
+    @pytest.mark.parametrize("content", [{}, {"one": {}}, {"one": {}, "two": {}, "three": {}}, [1], {"a": 3}])
+    def test_other_parts_are_told(self, tmp_path, content):
+        torch.save(content, tmp_path / "a.ckpt")
+        with pytest.raises(WeightsError, match="must hold one, two, but it holds"):
+            read_parts(tmp_path / "a.ckpt", ["one", "two"])
+
+    def test_a_part_that_is_no_state_dict(self, tmp_path):
+        torch.save({"one": {"a": 3}}, tmp_path / "a.ckpt")
+        with pytest.raises(WeightsError, match="no state dict"):
+            read_parts(tmp_path / "a.ckpt", ["one"])
+
+    def test_no_file(self, tmp_path):
+        with pytest.raises(WeightsError, match="There is no checkpoint"):
+            read_parts(tmp_path / "a.ckpt", ["one"])
+
+    def test_shapes_of_a_file(self, tmp_path, state):
+        save_file(state, tmp_path / "a.safetensors")
+        assert file_shapes(tmp_path / "a.safetensors") == {"a.weight": (2, 3), "a.bias": (2,)}
 
 
 class TestFitting:

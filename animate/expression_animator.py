@@ -1,0 +1,309 @@
+"""The expression-driven animator: whole pictures of one or several people, drawn by `ExpressionPipeline`.
+
+    target landmarks ─► motion vectors ─► `MotionProjection` ─► expression features ┐
+                    └─► boxes of the faces that move ─► whose features count where  ├─► windows of latents ─► frames
+    portrait ───────────────────────────────────────────────────────────────────────┘
+
+The video model draws the whole picture, at its own size; the frames have the portrait's. Faces without a part see no
+driver. Finished windows are kept as latents; decoding them again gives the same pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import torch
+
+from animate.animator import PortraitAnimator
+from animate.caching import CacheTally, has_work
+from animate.compositing import flatten
+from animate.errors import OptionError, WeightsError
+from animate.expression_options import ExpressionOptions
+from animate.models.motion_projection import landmark_vectors
+from animate.movement import portrait_facts
+from animate.pipelines.expression import ExpressionPipeline
+from animate.pipelines.latent_film import LatentItems, StreamingDecoder, latent_windows, window_frames
+from animate.pipelines.noise import FrameNoise
+from animate.pipelines.windows import Window, draw_windows
+from animate.portrait import Portrait
+from animate.work_folder import WorkFolder, checksum, model_facts
+
+if TYPE_CHECKING:
+    from animate.full_size_options import FullSizeOptions
+    from cache import TaylorCacheConfig
+
+CHUNK = 32  # frames whose features are made together
+MARGINS = np.array([0.25, 0.45, 0.25, 0.15])  # round a face, of its width and height: left, top (hair), right, bottom
+
+
+class ExpressionAnimator(PortraitAnimator):
+    """Draws portraits with FantasyPortrait or a network of its kind.
+
+    Args:
+        pipeline: an `ExpressionPipeline`.
+        options: how it draws.
+        steps: denoising steps; None takes the pipeline's own.
+        seed: of the noise.
+        folder: where the pipeline came from, for what a work folder says of it.
+        cache: what the transformer computes and forecasts; None computes everything.
+        prompt: (1, L, D) states of the empty text; None lets the pipeline's text encoder make them.
+    """
+
+    paints_regions = False
+
+    def __init__(
+        self,
+        pipeline: ExpressionPipeline,
+        options: ExpressionOptions | None = None,
+        steps: int | None = None,
+        seed: int = 0,
+        folder: Path | None = None,
+        cache: TaylorCacheConfig | None = None,
+        prompt: torch.Tensor | None = None,
+    ):
+        super().__init__()
+        self._cached = CacheTally()
+        self.pipeline, self.options, self.seed, self.folder = pipeline, options or ExpressionOptions(), seed, folder
+        self.steps = pipeline.config.default_num_inference_steps if steps is None else steps
+        own = pipeline.config.default_expression_guidance_scale
+        self.guidance = own if self.options.guidance is None else self.options.guidance
+        self.prompt = prompt
+        pipeline.set_progress_bar_config(disable=True)
+        self.cache = cache if has_work(cache, self.steps) else None
+        if self.cache is not None:
+            pipeline.transformer.enable_cache(self.cache)
+
+    @property
+    def cached(self) -> CacheTally:
+        """What the feature cache did in the last run."""
+        return self._cached
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path,
+        options: FullSizeOptions | None = None,
+        device: str = "cpu",
+        steps: int | None = None,
+        seed: int = 0,
+        cache: TaylorCacheConfig | None = None,
+    ) -> ExpressionAnimator:
+        """The animator of a saved pipeline, on a device and with the memory and speed settings asked for.
+
+        Raises:
+            WeightsError: something of the pipeline is missing or damaged.
+            OptionError: a device, attention kernel or option that cannot be used here.
+        """
+        from animate.expression_loading import load_for_animation
+
+        options = ExpressionOptions.of(options)
+        pipeline, prompt = load_for_animation(folder, options, device)
+        return cls(pipeline, options, steps, seed, folder, cache, prompt)
+
+    def render(
+        self,
+        portrait: Portrait,
+        landmarks: Iterable[np.ndarray],
+        source: np.ndarray | None = None,
+        *,
+        bounds: np.ndarray | None = None,
+        work: WorkFolder | None = None,
+    ) -> Iterator[np.ndarray]:
+        """Frames (H, W, 3|4) uint8 for target landmarks, (478, 3) px each; see `PortraitAnimator.render`."""
+        if source is None:
+            source = portrait.faces[0].landmarks
+        return self._start(portrait, (one[None] for one in landmarks), source[None], work)
+
+    def render_group(
+        self, portrait: Portrait, landmarks: Iterable[np.ndarray], faces: Sequence[int], work: WorkFolder | None = None
+    ) -> Iterator[np.ndarray]:
+        """Frames for target landmarks, (N, 478, 3) px each, of N of the portrait's faces."""
+        sources = np.stack([portrait.faces[face].landmarks for face in faces])
+        return self._start(portrait, landmarks, sources, work)
+
+    def animate_features(
+        self,
+        portrait: Portrait,
+        features: Sequence[np.ndarray],
+        faces: Sequence[int] = (0,),
+        work: WorkFolder | None = None,
+    ) -> Iterator[np.ndarray]:
+        """Frames for expression features of an encoder (`animate.expression_clip`), without a motion projection.
+
+        Args:
+            features: (T, 554) for each face. faces: whose, indices into the portrait's faces, which stay near where
+                they are.
+
+        Raises:
+            OptionError: the numbers of faces or frames differ.
+        """
+        if not faces or len(features) != len(faces) or len({len(one) for one in features}) != 1:
+            lengths = ", ".join(str(len(one)) for one in features)
+            raise OptionError(f"{len(faces)} faces need as many features of one length but there are {lengths} frames.")
+        sources = np.stack([portrait.faces[face].landmarks for face in faces])
+        boxes = face_boxes(sources)
+        frames = (
+            np.concatenate([np.stack(row), boxes], axis=-1, dtype=np.float32) for row in zip(*features, strict=True)
+        )
+        first = np.concatenate([np.stack([one[0] for one in features]), boxes], axis=-1, dtype=np.float32)
+        return self._play(portrait, frames, first, sources, work)
+
+    def _start(
+        self, portrait: Portrait, landmarks: Iterable[np.ndarray], sources: np.ndarray, work: WorkFolder | None
+    ) -> Iterator[np.ndarray]:
+        if self.pipeline.motion_projection is None:
+            raise WeightsError(
+                "This model is driven by expression features and has no motion projection, which makes them of a "
+                "motion: train one with `python -m animate.train_projection`, or use `animate_features`."
+            )
+        first = self._frames(sources[None], sources)[0]
+        return self._play(portrait, self._all_frames(landmarks, sources), first, sources, work)
+
+    def _all_frames(self, landmarks: Iterable[np.ndarray], sources: np.ndarray) -> Iterator[np.ndarray]:
+        """What `_frames` makes, frame by frame."""
+        waiting: list[np.ndarray] = []
+        for one in landmarks:
+            waiting.append(one)
+            if len(waiting) == CHUNK:
+                yield from self._frames(np.stack(waiting), sources)
+                waiting = []
+        if waiting:
+            yield from self._frames(np.stack(waiting), sources)
+
+    @torch.no_grad()
+    def _frames(self, landmarks: np.ndarray, sources: np.ndarray) -> np.ndarray:
+        """(T, N, 554 + 4) float32, features and box in portrait pixels, of landmarks (T, N, 478, 3)."""
+        projection = self.pipeline.motion_projection
+        parts = []
+        with self.timed("features"):
+            for number, source in enumerate(sources):
+                vectors = torch.from_numpy(landmark_vectors(landmarks[:, number], source))
+                features = projection(vectors.to(projection.device)).float().cpu().numpy()
+                parts.append(np.concatenate([features, face_boxes(landmarks[:, number])], axis=-1, dtype=np.float32))
+        return np.stack(parts, axis=1)
+
+    def _play(
+        self,
+        portrait: Portrait,
+        frames: Iterable[np.ndarray],
+        first: np.ndarray,
+        sources: np.ndarray,
+        work: WorkFolder | None,
+    ) -> Iterator[np.ndarray]:
+        if work is not None:
+            work.claim("drawing", self._facts(portrait, sources))
+        return self._film(portrait, frames, first, work)
+
+    def _film(
+        self, portrait: Portrait, frames: Iterable[np.ndarray], first: np.ndarray, work: WorkFolder | None
+    ) -> Iterator[np.ndarray]:
+        image = portrait.image
+        with self.timed("prepare"):
+            film = _Film(self, portrait, first)
+        items = LatentItems(frames)
+        draw_window = film.draw if work is None else work.remember(film.draw)
+        pieces = latent_windows(items, self.options.window, self.options.overlap)
+        decode, made = StreamingDecoder(self.pipeline), 0
+        for _, latents in draw_windows(pieces, draw_window):
+            with self.timed("decode"):
+                pictures = decode(latents)
+            for picture in pictures[: items.frames - made]:
+                made += 1
+                with self.timed("paste"):
+                    frame = _as_large(picture, image)
+                yield frame
+
+    def _facts(self, portrait: Portrait, sources: np.ndarray) -> dict[str, object]:
+        """All that the frames depend on but the targets."""
+        facts = {
+            "portrait": checksum(*(portrait_facts(portrait, source) for source in sources)),
+            "model": "" if self.folder is None else model_facts(self.folder),
+            "steps": self.steps,
+            "seed": self.seed,
+            "guidance": self.guidance,
+            "dtype": self.pipeline.transformer.dtype,
+            "device": self.pipeline._execution_device.type,
+            "PyTorch": torch.__version__,
+        }
+        if self.cache is not None:
+            facts["cache"] = self.cache
+        if facts["device"] == "cpu":
+            facts["threads"] = torch.get_num_threads()  # sums of floats depend on it
+        return facts | self.options.facts()
+
+
+class _Film:
+    """One portrait: windows to latents."""
+
+    def __init__(self, animator: ExpressionAnimator, portrait: Portrait, first: np.ndarray):
+        self.animator, self.pipeline = animator, animator.pipeline
+        image = flatten(portrait.image)
+        height, width = image.shape[:2]
+        self.width, self.height = self.pipeline.fit_size(width, height, animator.options.longest)
+        self.scale = np.array([self.width / width, self.height / height] * 2, np.float32)
+        self.first = first
+        # one face alone attends as the network was trained; with others in the picture each sees its own driver
+        self.masked = len(portrait.faces) > 1 or len(first) > 1
+        self.picture = self.pipeline.encode_picture(image, animator.options.window, self.width, self.height)
+        self.prompt = animator.prompt if animator.prompt is not None else self.pipeline.encode_prompt()
+
+    def draw(self, window: Window, items: list[np.ndarray], known: Mapping[int, np.ndarray]) -> list[np.ndarray]:
+        """Latents (C, h, w) float32 of the latent frames that the window draws."""
+        anchored = window.index > 0
+        frames = window_frames(window, items)  # (T, N, 554 + 4)
+        if anchored:
+            frames[0, :, -4:] = self.first[:, -4:]
+        features = torch.from_numpy(frames[..., :-4]).transpose(0, 1)  # (N, T, 554)
+        boxes = torch.from_numpy(frames[..., -4:] * self.scale).transpose(0, 1) if self.masked else None
+        numbers = (0, *window.frames) if anchored else window.frames
+        with self.animator.timed("network"):
+            result = self.pipeline(
+                picture=self.picture,
+                expression=features,
+                boxes=boxes,
+                first_expression=torch.from_numpy(self.first[:, :-4]) if anchored else None,
+                prompt_embeds=self.prompt,
+                noise=FrameNoise(self.animator.seed, numbers),
+                name=str(window.index),
+                num_inference_steps=self.animator.steps,
+                expression_guidance_scale=self.animator.guidance,
+                output_type="latent",
+                **self._known(window, known, len(numbers)),
+            )
+            drawn = result.frames[0, :, anchored:].float().cpu()
+        self.animator.cached.add(result.cache)
+        return [drawn[:, at].numpy().copy() for at, is_known in enumerate(window.known) if not is_known]
+
+    def _known(self, window: Window, known: Mapping[int, np.ndarray], count: int) -> dict[str, torch.Tensor]:
+        """The picture, and what the window before has drawn."""
+        if window.index == 0:
+            return {}
+        picture = self.picture.latents.float().cpu()
+        latents = picture.new_zeros(1, picture.shape[1], count, *picture.shape[3:])
+        latents[:, :, :1] = picture
+        for at, frame in enumerate(window.frames, 1):
+            if frame in known:
+                latents[0, :, at] = torch.from_numpy(known[frame])
+        return {"known_latents": latents, "known_frames": torch.tensor((True, *window.known))}
+
+
+def face_boxes(landmarks: np.ndarray) -> np.ndarray:
+    """(..., 4) float32 left, top, right, bottom px round landmarks (..., 478, 3), with hair and chin."""
+    points = landmarks[..., :2]
+    low, high = points.min(-2), points.max(-2)
+    size = high - low
+    return np.concatenate([low - MARGINS[:2] * size, high + MARGINS[2:] * size], axis=-1, dtype=np.float32)
+
+
+def _as_large(picture: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """The picture (h, w, 3) at the size of the portrait (H, W, 3|4), whose transparency stays."""
+    height, width = image.shape[:2]
+    if picture.shape[:2] != (height, width):
+        shrinking = width < picture.shape[1]
+        way = cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC
+        picture = cv2.resize(picture, (width, height), interpolation=way)
+    return picture if image.shape[2] == 3 else np.dstack([picture, image[..., 3]])
