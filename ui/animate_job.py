@@ -32,19 +32,22 @@ if TYPE_CHECKING:
     from animate.portrait import Portrait
     from animate.work_folder import WorkFolder
 
+    from .cast_options import Cast
+
 
 @dataclass(frozen=True, kw_only=True)
 class AnimateOptions(DrawingJob):
     """Everything that `mien animate` can be told; defaults are the command line's defaults.
 
-    Exactly one of driving (a video) and motion (a file or a built-in name) gives the movement. region is the
-    command line's word, see `ui.options`. trim_start and trim_end are seconds of the clip or motion. work_folder keeps
-    finished parts for a job that goes on after it was killed.
+    Exactly one of driving (a video), motion (a file or a built-in name) and cast (several faces and their drivers)
+    gives the movement. region is the command line's word, see `ui.options`. trim_start and trim_end are seconds of the
+    clip or motion. work_folder keeps finished parts for a job that goes on after it was killed.
     """
 
     source: Path
     driving: Path | None = None
     motion: str | None = None
+    cast: Cast | None = None
     region: str = "all"
     relative: bool = True
     driving_face: str = "largest"
@@ -56,7 +59,7 @@ class AnimateOptions(DrawingJob):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if (self.driving is None) == (self.motion is None):
+        if [self.driving, self.motion, self.cast].count(None) != 2:
             raise OptionError("Give the movement once: either --driving VIDEO or --motion FILE-OR-NAME.")
         if self.driving is not None and self.driving.suffix.lower() == ".safetensors":
             raise OptionError(f"{self.driving} is a motion file: give it with --motion instead of --driving.")
@@ -80,6 +83,8 @@ def run(options: AnimateOptions, progress: Progress) -> RunReport:
     Raises MienError subclasses whose message is one sentence; then there is no file under the output's name
     that was not there before.
     """
+    if options.cast is not None:
+        return _run_cast(options, progress)
     movement = _check_files(options)
     report = options.begin("animate", options.source, str(options.driving or options.motion))
     work = options.open_work_folder()
@@ -100,13 +105,35 @@ def run(options: AnimateOptions, progress: Progress) -> RunReport:
             motion = motion.smooth(options.smooth)
         report.bridged_frames = [int(frame) for frame in (~motion.valid).nonzero()[0]]
         _draw(options, animator, portrait, face, motion, sound, work, report, progress)
+    note_work_and_cache(report, work, options.cache, animator)
+    return options.finish(report, animator.timings)
+
+
+def _run_cast(options: AnimateOptions, progress: Progress) -> RunReport:
+    from .cast_job import Staging
+    from .cast_job import run as run_cast
+
+    staging = Staging(
+        command="animate",
+        what="portrait animation",
+        relative=options.relative,
+        regions=options.regions,
+        smooth=options.smooth,
+        driving_face=options.driving_face,
+        trim=(options.trim_start, options.trim_end),
+        work=options.open_work_folder,
+    )
+    return run_cast(options, options.source, options.cast, staging, progress)
+
+
+def note_work_and_cache(report: RunReport, work: WorkFolder | None, cache: str, animator: PortraitAnimator) -> None:
+    """Says in the report what came from the work folder, and what the feature cache (`--cache`) did."""
     if work is not None and work.recalled:
         noun = "window" if work.recalled == 1 else "windows"
-        report.note(f"{work.recalled} {noun} were finished before and came from {options.work_folder}.")
-    if options.cache != "off":
-        report.cache = {"name": options.cache} | (animator.cached.to_dict() if animator.cached is not None else {})
+        report.note(f"{work.recalled} {noun} were finished before and came from {work.folder}.")
+    if cache != "off":
+        report.cache = {"name": cache} | (animator.cached.to_dict() if animator.cached is not None else {})
         report.note(_cache_sentence(report.cache))
-    return options.finish(report, animator.timings)
 
 
 def _cache_sentence(cache: dict) -> str:

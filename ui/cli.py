@@ -59,13 +59,8 @@ def _global_options(
 def animate(
     source: Annotated[Path, typer.Option("--source", "-s", help="Portrait: any picture with a face.")],
     output: shared.VideoOutput,
-    driving: Annotated[
-        Path | None, typer.Option("--driving", "-d", help="Video whose movements the portrait makes.")
-    ] = None,
-    motion: Annotated[
-        str | None,
-        typer.Option("--motion", "-m", help="Motion file, or a built-in motion's name (`mien motion list`)."),
-    ] = None,
+    driving: shared.Drivers = None,
+    motion: shared.Motions = None,
     relative: Annotated[
         bool,
         typer.Option(
@@ -90,6 +85,10 @@ def animate(
         float | None, typer.Option("--trim-end", help="End at this second of the clip.", rich_help_panel=MOVE)
     ] = None,
     face: shared.PortraitFace = "largest",
+    faces: shared.Faces = None,
+    cast: shared.CastFile = None,
+    ends: shared.Ends = None,
+    sound: shared.Sound = None,
     driving_face: Annotated[
         str,
         typer.Option(
@@ -127,11 +126,19 @@ def animate(
     attention: shared.Attention = FullSizeOptions.attention,
     compile: shared.Compile = FullSizeOptions.compile,
 ) -> None:
-    """Animate a portrait with a driving video or a motion file."""
+    """Animate a portrait, or several faces of a picture, with driving videos or motion files."""
     arguments = dict(locals())
     from .animate_job import AnimateOptions, run
+    from .cast_options import animate_cast
 
     arguments.pop("quiet")
+    clips, motions = (arguments.pop(name) or [] for name in ("driving", "motion"))
+    arguments["cast"] = animate_cast(
+        clips, motions, *(arguments.pop(name) for name in ("faces", "cast", "ends", "sound"))
+    )
+    if arguments["cast"] is None:
+        arguments["driving"] = Path(clips[0]) if clips else None
+        arguments["motion"] = motions[0] if motions else None
     arguments["full_size"] = FullSizeOptions(
         **{field.name: arguments.pop(field.name) for field in fields(FullSizeOptions)}
     )

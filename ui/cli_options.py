@@ -13,6 +13,33 @@ VideoOutput = Annotated[
     Path,
     typer.Option("--output", "-o", help="Video to write: .mp4, .mov, .webm, .gif, or frames as name-%05d.png."),
 ]
+Drivers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--driving",
+        "-d",
+        metavar="[FACE=]CLIP",
+        help="Video whose movements the portrait makes; for several faces once each: left=a.mp4, 1=duo.mp4@right.",
+    ),
+]
+Motions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--motion",
+        "-m",
+        metavar="[FACE=]NAME",
+        help="Motion file, or a built-in motion's name (`mien motion list`); for several faces once each: left=smile.",
+    ),
+]
+Speeches = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--audio",
+        "-a",
+        metavar="[FACE=]FILE",
+        help="Speech: any sound file, or a video with sound; in a dialogue once for each: left=a.wav, right=b.wav.",
+    ),
+]
 Speech = Annotated[Path, typer.Option("--audio", "-a", help="Speech: any sound file, or a video with sound.")]
 Strength = Annotated[
     str,
@@ -46,6 +73,41 @@ PortraitFace = Annotated[
         help="The face of the portrait that moves: number (0 is the largest), largest, left, right, "
         "left-to-right:N, or a reference picture of the person.",
         rich_help_panel=FACES,
+    ),
+]
+Faces = Annotated[
+    str | None,
+    typer.Option(
+        "--faces",
+        help="Several faces: all, largest, left-to-right, right-to-left, best-match, or numbers such as 0,2.",
+        rich_help_panel=FACES,
+    ),
+]
+CastFile = Annotated[
+    Path | None,
+    typer.Option("--cast", help="YAML file that names the faces and what drives them.", rich_help_panel=FACES),
+]
+Ends = Annotated[
+    str | None,
+    typer.Option(
+        "--ends",
+        help="What the shorter of several drivers do: hold (the last frame, easing to rest; unless given), loop, or "
+        "trim (all end with the shortest).",
+        rich_help_panel=FACES,
+    ),
+]
+Sound = Annotated[
+    str | None,
+    typer.Option(
+        "--sound",
+        help="Of several clips: first (the first that has sound; unless given), mix, none.",
+        rich_help_panel=FACES,
+    ),
+]
+Turns = Annotated[
+    bool,
+    typer.Option(
+        "--turns", help="Several sounds one after the other, not all from the beginning.", rich_help_panel=FACES
     ),
 ]
 Tracker = Annotated[

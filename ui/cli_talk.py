@@ -13,8 +13,8 @@ from .cli_options import MOVE, OUTPUT
 
 def talk(
     source: Annotated[Path, typer.Option("--source", "-s", help="Portrait: any picture with a face.")],
-    audio: shared.Speech,
     output: shared.VideoOutput,
+    audio: shared.Speeches = None,
     pose_from: Annotated[
         Path | None,
         typer.Option(
@@ -44,6 +44,9 @@ def talk(
     ] = True,
     strength: shared.Strength = "",
     face: shared.PortraitFace = "largest",
+    faces: shared.Faces = None,
+    cast: shared.CastFile = None,
+    turns: shared.Turns = False,
     tracker: shared.Tracker = "auto",
     fps: Annotated[
         str, typer.Option("--fps", help="Frames per second, such as 25 or 30000/1001.", rich_help_panel=OUTPUT)
@@ -68,14 +71,18 @@ def talk(
     method: shared.Method = "mini",
     speech_method: shared.SpeechMethod = "mini",
 ) -> None:
-    """Make a portrait say what is said in a sound file.
+    """Make a portrait say what is said in a sound file, or several faces hold a dialogue.
 
     Lips, brows, eyes and head follow the sound; the video is as long as the sound and carries it.
     """
     arguments = dict(locals())
+    from .cast_options import talk_cast
     from .talk_job import TalkJob, run
 
     arguments.pop("quiet")
+    sounds = arguments.pop("audio") or []
+    arguments["cast"] = talk_cast(sounds, *(arguments.pop(name) for name in ("faces", "cast", "turns")))
+    arguments["audio"] = Path(sounds[0]) if arguments["cast"] is None else None
     shared.run_job(run, TalkJob(**arguments), quiet)
 
 

@@ -30,6 +30,7 @@ class RunReport:
     command: which of them. driving: what gave the movement: a video, a motion, or the sound with the speech.
     seconds: time per stage in the order they ran; the animator's own stages stand in `animation_seconds`.
     bridged_frames: frame numbers (from 0) that had no face and were interpolated; `mien dub` leaves them as they are.
+    cast: of several faces, one entry a driver: which face it moved and how it was made to fit.
     cache: which denoising steps were computed and which forecast, with `--cache`; else empty.
     notes: sentences about everything that was skipped, replaced or may surprise.
     """
@@ -50,6 +51,7 @@ class RunReport:
     seconds: dict[str, float] = field(default_factory=dict)
     animation_seconds: dict[str, float] = field(default_factory=dict)
     peak_memory_mb: float | None = None
+    cast: list[dict[str, Any]] = field(default_factory=list)
     cache: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 

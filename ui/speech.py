@@ -56,7 +56,7 @@ class Speech:
         self._check, self._notes = SoundCheck(), []
         blocks = stream_audio(path, notes=self._notes)
         self._blocks = chain([next(blocks)], blocks)  # the first block tells whether there is anything
-        self._skip = _before_picture(path)
+        self._skip = before_picture(path)
 
     def frames(self, fps: Fraction) -> int | None:
         """How many frames to expect, for a progress bar; None where the file does not tell."""
@@ -96,7 +96,7 @@ def timed(motions: Iterator[Motion], animator: PortraitAnimator) -> Iterator[Mot
         yield motion
 
 
-def _before_picture(path: Path) -> Fraction:
+def before_picture(path: Path) -> Fraction:
     """Seconds by which a video file's sound may begin before its picture: `VideoWriter` leaves that part out."""
     from animate.media import probe
 

@@ -13,6 +13,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from animate.errors import OptionError
+
 from . import options as words
 from .cli_motion import parse_fps
 from .console import Progress
@@ -30,12 +32,19 @@ if TYPE_CHECKING:
     from talking_face.head_track import HeadTrack
     from talking_face.talker import TalkOptions
 
+    from .cast_options import Cast
+
 
 @dataclass(frozen=True, kw_only=True)
 class TalkJob(SpeechJob):
-    """Everything that `mien talk` can be told; see there. Raises OptionError for what is not understood."""
+    """Everything that `mien talk` can be told; see there.
+
+    Exactly one of audio (one speaker) and cast (several) is given. Raises OptionError for what is not understood.
+    """
 
     source: Path
+    audio: Path | None = None
+    cast: Cast | None = None
     fps: str = "25"
     pose_from: Path | None = None
     emotion: str = "neutral"
@@ -49,6 +58,10 @@ class TalkJob(SpeechJob):
         from talking_face.talker import TalkOptions
 
         super().__post_init__()
+        if self.cast is not None:
+            for name, value in (("--pose-from", self.pose_from), ("--save-motion", self.save_motion)):
+                if value is not None:
+                    raise OptionError(f"{name} is for one speaker: leave it out, or let one face speak with --face.")
         object.__setattr__(self, "rate", parse_fps(self.fps))
         head_motion = 0.0 if self.pose_from is not None else self.head_motion
         acting = TalkOptions(self.mouth, head_motion, self.emotion, self.style, self.blinks, self.seed)
@@ -61,6 +74,8 @@ def run(job: TalkJob, progress: Progress) -> RunReport:
     Raises MienError subclasses whose message is one sentence; then there is no file under the output's name
     that was not there before.
     """
+    if job.cast is not None:
+        return _run_cast(job, progress)
     speech = _check_files(job)
     report = job.begin("talk", job.source, job.audio)
     with ExitStack() as resources:
@@ -92,6 +107,22 @@ def run(job: TalkJob, progress: Progress) -> RunReport:
         save_motions(kept, job.save_motion, job.audio.name)
     speech.note(report)
     return job.finish(report, animator.timings)
+
+
+def _run_cast(job: TalkJob, progress: Progress) -> RunReport:
+    from .cast_job import Staging
+    from .cast_job import run as run_cast
+
+    staging = Staging(
+        command="talk",
+        what="talking portrait",
+        rate=job.rate,
+        acting=job.acting,
+        speech_model=job.speech_model,
+        speech_method=job.speech_method,
+        listening=True,
+    )
+    return run_cast(job, job.source, job.cast, staging, progress)
 
 
 def _check_files(job: TalkJob) -> Speech:

@@ -46,13 +46,13 @@ def track_driving(
     work.claim(PART, {"driving clip": source})
     kept = work.get(PART, source)
     if kept is not None:
-        motion, start, notes = _unpack(kept)
+        motion, start, notes = unpack_motion(kept)
         for note in notes:
             report.note(note)
         return motion, start
     before = len(report.notes)
     motion, start = _track(options, path, tracker, report, progress)
-    work.put(PART, _pack(motion, start, report.notes[before:]), source)
+    work.put(PART, pack_motion(motion, start, report.notes[before:]), source)
     return motion, start
 
 
@@ -72,8 +72,9 @@ def _track(
         return Motion.from_track(track, source=path.name), reader.start
 
 
-def _pack(motion: Motion, start: float, notes: list[str]) -> dict:
-    """Everything as arrays, at full precision, which a motion file does not keep."""
+def pack_motion(motion: Motion, start: float, notes: list[str]) -> dict:
+    """A clip's motion, its start in the clip and what is to be said of it, as arrays; at full precision, which a motion
+    file does not keep."""
     import numpy as np
 
     values = {field.name: getattr(motion, field.name) for field in fields(motion)}
@@ -83,7 +84,8 @@ def _pack(motion: Motion, start: float, notes: list[str]) -> dict:
     return arrays | {"header": np.frombuffer(header.encode(), np.uint8)}
 
 
-def _unpack(kept: dict) -> tuple[Motion, float, list[str]]:
+def unpack_motion(kept: dict) -> tuple[Motion, float, list[str]]:
+    """The reverse of `pack_motion`."""
     from animate.motion import Motion
 
     header = json.loads(kept.pop("header").tobytes())
