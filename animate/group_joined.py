@@ -45,11 +45,13 @@ def kept_faces(staying: Sequence[np.ndarray], shape: tuple[int, int]) -> np.ndar
 
 def shares(moving: Sequence[np.ndarray], staying: Sequence[np.ndarray], shape: tuple[int, int]) -> list[np.ndarray]:
     """(H, W) float32 in [0, 1] for each moving face: how much of what it changes is taken. They add up to 1 at most."""
-    distances = [head_distance(landmarks, shape) for landmarks in (*moving, *staying)]
+    heads = [*moving, *staying]
+    distances = [head_distance(landmarks, shape) for landmarks in heads]
     parts = []
     for number, own in enumerate(distances):
         others = [each for other, each in enumerate(distances) if other != number]
-        parts.append(smoothstep(np.min(others, axis=0) - own, -BORDER, BORDER) if others else np.ones(shape))
+        border = BORDER * float(inter_ocular(heads[number]))
+        parts.append(smoothstep(np.min(others, axis=0) - own, -border, border) if others else np.ones(shape))
     total = np.maximum(np.sum(parts, axis=0), 1e-6)
     kept = kept_faces(staying, shape)
     free = 1.0 if kept is None else 1 - kept

@@ -13,6 +13,7 @@ from animate.inpaint import fill_small, push_pull
 from animate.pose import inter_ocular
 
 DOWNWARDS = 0.4  # of a way straight down, against one in any other direction
+HEAD_RADIUS = 1.5  # inter-ocular distances from the middle of the face to the hair's edge
 
 
 class HeadLayer:
@@ -90,12 +91,14 @@ def own_pixels(person: np.ndarray, source: np.ndarray, others: Sequence[np.ndarr
 
 
 def head_distance(landmarks: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """(H, W) float32: how far each pixel is from a head, in the head's inter-ocular distances. Downwards a way counts
-    less, since a body hangs below its head."""
+    """(H, W) float32 px: how far each pixel is from a head, taken as a disc; below 0 inside. Downwards a way counts
+    less, since a body hangs below its head. (In units of the heads' sizes, what is round a small head would belong to
+    a large one beside it.)"""
     ys, xs = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
     x, y = landmarks[list(topology.FACE_OVAL), :2].mean(0)
     down = ys - y
-    return np.hypot(xs - x, np.where(down > 0, DOWNWARDS * down, down)) / float(inter_ocular(landmarks))
+    radius = HEAD_RADIUS * float(inter_ocular(landmarks))
+    return np.hypot(xs - x, np.where(down > 0, DOWNWARDS * down, down)) - radius
 
 
 def smoothstep(value: np.ndarray, low: float = 0.0, high: float = 1.0) -> np.ndarray:
