@@ -21,8 +21,11 @@ TOLERANCES = {"branch": (0.015, 0.02, 0.03, 0.05, 0.1), "output": (0.002, 0.005,
 AHEAD = ((0.002, 6), (0.005, 6), (0.01, 6), (0.02, 6), (0.04, 6), (0.04, 8), (0.1, 8), (0.2, 12))
 """Tolerances with look-ahead, and the longest interval with each."""
 
-INTERVALS = ((4, True), (5, True), (6, True), (7, True), (9, True), (13, True), (5, False), (10, False), (13, False))
+INTERVALS = ((4, True), (5, True), (6, True), (7, True), (9, True), (13, True), (5, False))
 """Fixed intervals, for more speed than the errors would allow, and whether with look-ahead."""
+
+SHARES = ((0.65, 1), (0.8, 0))
+"""For two or three full steps in all: which share of the run the second comes after, and how many last ones there are."""
 
 
 @dataclass(frozen=True)
@@ -123,17 +126,14 @@ def _taylor(steps: int) -> list[Method]:
     for tolerance, most in AHEAD:
         config = TaylorCacheConfig(placement="output", tolerance=tolerance, lookahead=True, max_interval=most)
         configs[f"output {tolerance:g} look-ahead" + (f" within {most}" if most > 6 else "")] = config
+    fixed = TaylorCacheConfig(placement="output", order=1, warmup=1, last_steps=0)
     for interval, ahead in INTERVALS:
         name = f"output every {interval}" + (" look-ahead" if ahead else "")
-        configs[name] = TaylorCacheConfig(
-            placement="output",
-            order=1,
-            interval=interval,
-            max_interval=interval,
-            warmup=1,
-            last_steps=0,
-            lookahead=ahead,
-        )
+        configs[name] = replace(fixed, interval=interval, max_interval=interval, lookahead=ahead)
+    for share, last in SHARES:
+        interval = round(share * steps)
+        name = f"output first, {interval + 1}th" + (" and last" if last else "")
+        configs[name] = replace(fixed, interval=interval, max_interval=interval, last_steps=last)
     # a preset that is one of the others goes by its own name
     own = {config: name for name, config in reversed(configs.items())}
     return [Method(f"taylor {name}", "taylor", TaylorAttachment(config)) for config, name in reversed(own.items())]
