@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import combinations
 
 import cv2
 import numpy as np
@@ -23,6 +24,7 @@ from animate.regions import to_window
 from animate.warp import PortraitWarp, WarpField
 
 OVAL = list(topology.FACE_OVAL)
+Box = tuple[int, int, int, int]
 LABEL_FEATHER = 2.0  # pixels of a window over which the painting fades towards another face
 
 
@@ -69,31 +71,29 @@ class GroupScene:
         """
         out = self.image.copy()
         boxes = [field.box for field in fields]
-        alone = [not any(_meet(box, other) for other in boxes if other is not box) for box in boxes]
-        changes = {
-            index: self._change(fields[index], frames[index])
-            for index in self.order
-            if self.kept is not None or not alone[index]
-        }
-        self._hide(changes, fields)
         for index in self.order:
-            x0, y0, x1, y1 = boxes[index]
-            view = out[y0:y1, x0:x1]
-            if index not in changes:
-                view[:] = frames[index]
-                continue
-            change = changes[index]
-            if self.kept is not None:
-                change *= 1 - self.kept[y0:y1, x0:x1, None]
-            view[:] = np.clip(np.rint(view + change), 0, 255).astype(np.uint8)
+            _view(out, boxes[index])[:] = frames[index]
+        opacities: dict[int, np.ndarray] = {}
+        for one, other in combinations(self.order, 2):
+            if (both := _meet(boxes[one], boxes[other])) is not None:
+                _view(out, both)[:] = self._lay(both, fields, frames, opacities)
+        for box in self._kept_boxes:
+            view, image = _view(out, box), _view(self.image, box)
+            change = (view.astype(np.float32) - image) * (1 - _view(self.kept, box)[..., None])
+            view[:] = np.rint(image + change).astype(np.uint8)
         return out
 
-    def _hide(self, changes: dict[int, np.ndarray], fields: Sequence[WarpField]) -> None:
-        """Takes away from each sitter's changes what is behind another head."""
-        opacities: dict[int, np.ndarray] = {}
+    def _lay(self, box: Box, fields: Sequence[WarpField], frames: Sequence[np.ndarray], opacities: dict) -> np.ndarray:
+        """(h, w, 3) uint8 of a box that several sitters may change: the sum of what each of them changes where no
+        other head hides it."""
+        total = _view(self.image, box).astype(np.float32)
         for place, index in enumerate(self.order):
+            own = _meet(fields[index].box, box)
+            if own is None:
+                continue
+            change = _part(frames[index], fields[index].box, own).astype(np.float32) - _view(self.image, own)
             for other_place, other in enumerate(self.order):
-                both = _meet(fields[index].box, fields[other].box) if other != index else None
+                both = _meet(fields[other].box, own) if other != index else None
                 if both is None:
                     continue
                 for each in (index, other):
@@ -102,11 +102,9 @@ class GroupScene:
                 hidden = _part(opacities[other], fields[other].box, both)
                 if other_place < place:  # the farther head hides only the background that this one uncovers
                     hidden = hidden * (1 - _part(opacities[index], fields[index].box, both))
-                _part(changes[index], fields[index].box, both)[:] *= 1 - hidden[..., None]
-
-    def _change(self, field: WarpField, frame: np.ndarray) -> np.ndarray:
-        x0, y0, x1, y1 = field.box
-        return frame.astype(np.float32) - self.image[y0:y1, x0:x1]
+                _part(change, own, both)[:] *= 1 - hidden[..., None]
+            _part(total, box, own)[:] += change
+        return np.clip(np.rint(total), 0, 255).astype(np.uint8)
 
     def carry(self, alpha: np.ndarray, fields: Sequence[WarpField]) -> np.ndarray:
         """(H, W) uint8: the picture's transparency, moved along with the heads."""
@@ -124,6 +122,17 @@ class GroupScene:
     def kept(self) -> np.ndarray | None:
         """(H, W) float32: 1 on the faces that stay, 0 where the moving ones may draw; None where all move."""
         return kept_faces(self.staying, self.image.shape[:2])
+
+    @cached_property
+    def _kept_boxes(self) -> list[Box]:
+        """Where `kept` is above 0, a box for each face that stays and may be reached."""
+        boxes = []
+        for landmarks in self.staying:
+            x, y, w, h = cv2.boundingRect((kept_faces([landmarks], self.image.shape[:2]) > 0).astype(np.uint8))
+            box = (x, y, x + w, y + h)
+            if any(_meet(sitter.warp.box, box) for sitter in self.sitters):
+                boxes.append(box)
+        return boxes
 
     def jobs(self, picture: np.ndarray, targets: Sequence[np.ndarray]) -> list[Job]:
         """The windows of one composed frame; targets in the order of the sitters."""
@@ -184,11 +193,16 @@ class GroupScene:
             paint_jobs(painting.painter, [job for those in jobs for job in those])
 
 
-def _meet(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> tuple[int, int, int, int] | None:
+def _meet(one: Box, other: Box) -> Box | None:
     x0, y0, x1, y1 = max(one[0], other[0]), max(one[1], other[1]), min(one[2], other[2]), min(one[3], other[3])
     return (x0, y0, x1, y1) if x1 > x0 and y1 > y0 else None
 
 
-def _part(values: np.ndarray, box: tuple[int, int, int, int], part: tuple[int, int, int, int]) -> np.ndarray:
+def _view(picture: np.ndarray, box: Box) -> np.ndarray:
+    """The part of a whole picture in a box."""
+    return picture[box[1] : box[3], box[0] : box[2]]
+
+
+def _part(values: np.ndarray, box: Box, part: Box) -> np.ndarray:
     """The view of an array over `box` that lies over `part`."""
     return values[part[1] - box[1] : part[3] - box[1], part[0] - box[0] : part[2] - box[0]]

@@ -25,7 +25,7 @@ INTERVALS = ((4, True), (5, True), (6, True), (7, True), (9, True), (13, True), 
 """Fixed intervals, for more speed than the errors would allow, and whether with look-ahead."""
 
 SHARES = ((0.65, 1), (0.8, 0))
-"""For two or three full steps in all: which share of the run the second comes after, and how many last ones there are."""
+"""For two or three full steps in all: the share of the run that the second comes after, and how many last ones."""
 
 
 @dataclass(frozen=True)
