@@ -13,6 +13,8 @@ from animate.inpaint import fill_small, push_pull
 from animate.pose import inter_ocular
 
 DOWNWARDS = 0.4  # of a way straight down, against one in any other direction
+WATERSHED_IOD = 64.0  # pixels between the eyes at which the border between two heads is sought
+UNCERTAIN = 0.6  # inter-ocular distances to either side of where two heads are equally near
 HEAD_RADIUS = 1.5  # inter-ocular distances from the middle of the face to the hair's edge
 
 
@@ -82,12 +84,35 @@ class HeadLayer:
         return np.clip(crop * weight + filled * (1 - weight), 0, 255).astype(np.uint8)
 
 
-def own_pixels(person: np.ndarray, source: np.ndarray, others: Sequence[np.ndarray]) -> np.ndarray:
-    """The person mask without the pixels that are nearer to another head (`head_distance`)."""
+def own_pixels(
+    person: np.ndarray, source: np.ndarray, others: Sequence[np.ndarray], image: np.ndarray | None = None
+) -> np.ndarray:
+    """The person mask without the pixels that are nearer to another head (`head_distance`).
+
+    With the picture, the border between two heads that touch follows its edges (a watershed) where it is uncertain.
+    """
     if not len(others):
         return person
     nearest = np.min([head_distance(np.asarray(points), person.shape) for points in others], axis=0)
-    return person * (head_distance(source, person.shape) < nearest)
+    margin = nearest - head_distance(source, person.shape)
+    if image is None:
+        return person * (margin > 0)
+    iod = float(inter_ocular(source))
+    scale = min(1.0, WATERSHED_IOD / iod)
+    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    width, height = small.shape[1::-1]
+    markers = np.zeros((height, width), np.int32)
+    coarse = cv2.resize(margin, (width, height), interpolation=cv2.INTER_AREA)
+    markers[coarse > UNCERTAIN * iod] = 1
+    markers[coarse < -UNCERTAIN * iod] = 2
+    for number, points in ((1, source), *((2, np.asarray(points)) for points in others)):
+        oval = np.round(points[list(topology.FACE_OVAL), :2] * scale).astype(np.int32)
+        cv2.fillConvexPoly(markers, cv2.convexHull(oval), number)
+    if not (markers == 1).any() or not (markers == 2).any():
+        return person * (margin > 0)
+    cv2.watershed(np.ascontiguousarray(cv2.GaussianBlur(small, (0, 0), 1.0)), markers)
+    own = cv2.resize((markers == 1).astype(np.float32), person.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return person * smoothstep(own, 0.3, 0.7)
 
 
 def head_distance(landmarks: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

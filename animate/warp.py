@@ -80,7 +80,7 @@ class PortraitWarp:
         self.source_points = np.concatenate([self.source, self._rings[0], self._lash_points(self.source)])
         self.head = None
         if person is not None:
-            self.head = HeadLayer(image, own_pixels(person, self.source, others), self.box, self.iod)
+            self.head = HeadLayer(image, own_pixels(person, self.source, others, image), self.box, self.iod)
 
     def _build_rings(self) -> tuple[np.ndarray, np.ndarray]:
         oval = self.source[list(topology.FACE_OVAL)]
