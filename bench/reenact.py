@@ -21,7 +21,8 @@ from animate.motion import Motion
 from bench.clips import MAX_SIDE, Clip, find_clips
 from bench.command import as_settings, clips_parser, comma_separated, load_systems
 from bench.contact_sheet import SheetCollector
-from bench.metrics import METRICS, missing_metrics
+from bench.metrics import REENACT_METRICS as METRICS
+from bench.metrics import missing_metrics
 from bench.redetect import Redetector
 from bench.reenactment import METHODS, TRUTH, Score, System, Truth, load_system, prepare, score
 from bench.report import align, versions, write_json

@@ -94,7 +94,7 @@ def prepare(clip: Clip, redetector: Redetector, stride: int = 1) -> Truth:
         wanted = t % stride == 0 and track.valid[t]
         redetected.append(redetector(frame, track.landmarks[t]) if wanted else None)
         if t == 0:
-            portrait = Portrait(image=frame, faces=[_face(frame, track, redetector)], name=clip.name)
+            portrait = Portrait(image=frame, faces=[portrait_face(frame, track, redetector)], name=clip.name)
             reference = Reference(frame, redetected[0])
     openings = mouth_opening(track.landmarks)
     return Truth(clip, start, track, portrait, reference, openings - openings[0] > MOUTH_OPEN_BY, redetected, stride)
@@ -176,7 +176,7 @@ def load_system(method: str, seed: int = 0, steps: int | None = None) -> System:
     return lambda portrait, motion: animator.animate(portrait, motion, mode="absolute")
 
 
-def _face(frame: np.ndarray, track: FaceTrack, redetector: Redetector) -> Face:
+def portrait_face(frame: np.ndarray, track: FaceTrack, redetector: Redetector) -> Face:
     """The portrait's face as a user's portrait would be read: detected in the picture alone, nearest to
     the track's."""
     tracked = track.landmarks[0]

@@ -29,8 +29,8 @@ class WeightRecord:
 
     files: names relative to `folder`, or paths in `repository`. package: the Python package that brings the files, None
     when they lie in `folder` as it stands. extra: the optional dependency (`pip install 'mien[extra]'`) that is needed.
-    origin: "trained here", "inside PACKAGE" or "download". repository, revision: on Hugging Face; such files are looked
-    for as `weights.places` says and not in `folder`. facts: size and checksum, by file.
+    origin: "trained here", "inside PACKAGE" or "download". repository, revision: on Hugging Face; such files, and those
+    whose `folder` is None, are looked for as `weights.places` says. facts: size and checksum, by file.
     """
 
     name: str
@@ -39,7 +39,7 @@ class WeightRecord:
     licence: str
     source: str
     origin: str
-    folder: str | Path = EMBEDDED
+    folder: str | Path | None = EMBEDDED
     package: str | None = None
     extra: str | None = None
     commercial_use: bool = True
@@ -50,7 +50,7 @@ class WeightRecord:
     @property
     def path(self) -> Path | None:
         """The folder of the files on this machine, or where they belong; None when their package is not installed."""
-        if self.repository is not None:
+        if self.repository is not None or self.folder is None:
             found = self.find(self.files[0])
             return places.own_root() / self.name if found is None else _folder_of(found, self.files[0])
         if self.package is None:
@@ -62,7 +62,7 @@ class WeightRecord:
 
     def find(self, file: str, given: str | Path | None = None) -> Path | None:
         """Where one of the files lies, or None; `given` is a folder to look into first."""
-        if self.repository is not None:
+        if self.repository is not None or self.folder is None:
             return places.find_file(self.name, file, self.repository, self.revision, given)
         folder = self.path
         return folder / file if folder is not None and (folder / file).is_file() else None
@@ -340,6 +340,84 @@ RECORDS = (
                 9793292, "d7956d561b1efbd861ad9b03fd8f01510f9e87eddc07bdfd20837009433f6ee5"
             ),
         },
+    ),
+    WeightRecord(
+        name="lpips-alexnet",
+        purpose="AlexNet under LPIPS and tLP (benchmark)",
+        files=("alexnet-owt-7be5be79.pth",),
+        licence="BSD-3-Clause (code); trained on ImageNet, for research",
+        source="torchvision's AlexNet, IMAGENET1K_V1",
+        origin="download",
+        folder=None,
+        commercial_use=False,
+    ),
+    WeightRecord(
+        name="fid-inception",
+        purpose="Inception v3 under FID and KID (benchmark)",
+        files=("pt_inception-2015-12-05-6726825d.pth",),
+        licence="Apache-2.0",
+        source="the release fid_weights of pytorch-fid, TensorFlow's network of 2015-12-05",
+        origin="download",
+        folder=None,
+    ),
+    WeightRecord(
+        name="fvd-i3d",
+        purpose="I3D under FVD (benchmark)",
+        files=("i3d_torchscript.pt",),
+        licence="Apache-2.0 (I3D); trained on Kinetics-400",
+        source="Carreira and Zisserman 2017, traced for StyleGAN-V",
+        origin="download",
+        repository="flateon/FVD-I3D-torchscript",
+    ),
+    WeightRecord(
+        name="syncnet",
+        purpose="SyncNet under LSE-C and LSE-D (benchmark)",
+        files=("syncnet_v2.model",),
+        licence="MIT (code); the weights' licence is not stated",
+        source="Chung and Zisserman 2016, Out of time; the download of syncnet_python",
+        origin="download",
+        folder=None,
+        commercial_use=False,
+    ),
+    WeightRecord(
+        name="l2cs-gaze",
+        purpose="gaze from a picture (benchmark)",
+        files=("L2CSNet_gaze360.pkl",),
+        licence="MIT (code); trained on Gaze360, for research",
+        source="Abdelrahman et al. 2023, L2CS-Net, Gaze360",
+        origin="download",
+        folder=None,
+        commercial_use=False,
+    ),
+    WeightRecord(
+        name="smirk",
+        purpose="expression and pose of a 3-D face model (benchmark: AED, APD)",
+        files=("smirk_encoder.torchscript",),
+        licence="MIT (code); the FLAME model behind it is non-commercial",
+        source="Retsinas et al. 2024, SMIRK; its encoder traced as bench/metrics/face_parameters.py says",
+        origin="download",
+        folder=None,
+        commercial_use=False,
+    ),
+    WeightRecord(
+        name="hsemotion",
+        purpose="emotions of a face (benchmark)",
+        files=("enet_b0_8_best_vgaf.onnx",),
+        licence="Apache-2.0 (code); trained on AffectNet, for research",
+        source="Savchenko 2022, HSEmotion",
+        origin="download",
+        folder=None,
+        commercial_use=False,
+    ),
+    WeightRecord(
+        name="action-units",
+        purpose="action units of a face (benchmark)",
+        files=("action_units.onnx",),
+        licence="that of the classifier you bring",
+        source="any classifier of action units, exported as bench/metrics/action_units.py says",
+        origin="download",
+        folder=None,
+        commercial_use=False,
     ),
 )
 

@@ -37,6 +37,7 @@ class InnerDetail(Metric):
     name = "inner_detail"
     direction = "one"
     unit = "ratio"
+    unfit = "no frame opens the mouth enough"
     source = "ours; gradient energy after Krotkov 1988, Focusing, section 4 (Tenengrad)"
 
     output_energy: float = field(default=0.0, init=False)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from animate import recognition
-from animate.recognition import cosine, descriptor
+from animate.recognition import cosine
 from bench.metrics.base import FrameMean, Reference, Sample
 
 EVERY = 5
@@ -23,9 +21,10 @@ class Identity(FrameMean):
     unit = "cosine"
     source = "dlib's face recognition ResNet (King 2017), after He et al. 2016"
     needs = "dlib-bin (BSL-1.0) and face-recognition-models (CC0): pip install 'mien[bench]'"
+    requires = frozenset({"portrait"})
+    takes_reference = True
 
     reference: Reference
-    portrait: np.ndarray | None = field(default=None, init=False)
     turn: int = field(default=0, init=False)
 
     @classmethod
@@ -38,6 +37,4 @@ class Identity(FrameMean):
         self.turn += 1
         if (self.turn - 1) % EVERY or sample.output_landmarks is None:
             return None
-        if self.portrait is None:
-            self.portrait = descriptor(self.reference.image, self.reference.landmarks)
-        return cosine(descriptor(sample.output, sample.output_landmarks), self.portrait)
+        return cosine(sample.output_descriptor, self.reference.descriptor)

@@ -56,6 +56,7 @@ class InnerL1(_RegionL1):
     name = "inner_l1"
     region = "inner"
     open_only = True
+    unfit = "no frame opens the mouth enough"
 
 
 class EyesL1(_RegionL1):
@@ -63,3 +64,15 @@ class EyesL1(_RegionL1):
 
     name = "eyes_l1"
     region = "eyes"
+
+
+class L1(FrameMean):
+    """L1 over the whole frame."""
+
+    name = "l1"
+    direction = "lower"
+    unit = "[0, 1]"
+    source = "First Order Motion Model (Siarohin et al. 2019), section 4.1"
+
+    def measure(self, sample: Sample) -> float:
+        return float(np.abs(sample.output[..., :3].astype(np.float32) - sample.truth[..., :3]).mean() / 255)

@@ -47,8 +47,9 @@ def _gap(landmarks: np.ndarray, pairs: object) -> np.ndarray:
 class _OpeningCorrelation(Metric):
     direction = "higher"
     unit = "[-1, 1]"
-    source = "ours; Pearson correlation over time of openings re-detected on output and truth"
+    source = "ours; Pearson correlation over time of openings re-detected on output and driver"
     needs = "mediapipe's face mesh (Apache-2.0, inside its wheel)"
+    requires = frozenset({"driver"})
     least_deviation: ClassVar[float]
 
     output_openings: list[float] = field(default_factory=list, init=False)
@@ -59,10 +60,10 @@ class _OpeningCorrelation(Metric):
         """The opening of one set of landmarks."""
 
     def update(self, sample: Sample) -> None:
-        if sample.output_landmarks is None or sample.truth_landmarks is None:
+        if sample.output_landmarks is None or sample.target_landmarks is None:
             return
         self.output_openings.append(float(self.opening(sample.output_landmarks)))
-        self.truth_openings.append(float(self.opening(sample.truth_landmarks)))
+        self.truth_openings.append(float(self.opening(sample.target_landmarks)))
 
     def value(self) -> float | None:
         """The clip's correlation; None where the driver's opening varies less than ``least_deviation``."""
@@ -79,6 +80,7 @@ class MouthCorrelation(_OpeningCorrelation):
 
     name = "mouth_corr"
     least_deviation = 0.01
+    unfit = "the driver's lips hardly move (standard deviation below 0.01 inter-ocular distances)"
 
     def opening(self, landmarks: np.ndarray) -> float:
         return mouth_opening(landmarks)
@@ -90,6 +92,7 @@ class EyeCorrelation(_OpeningCorrelation):
 
     name = "eye_corr"
     least_deviation = 0.01
+    unfit = "the driver's lids hardly move (standard deviation below 0.01 inter-ocular distances)"
 
     def opening(self, landmarks: np.ndarray) -> float:
         return eye_opening(landmarks)

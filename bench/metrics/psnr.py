@@ -36,3 +36,16 @@ class FacePSNR(FrameMean):
     def measure(self, sample: Sample) -> float | None:
         mask = sample.regions.mask("face")
         return None if mask is None else psnr(sample.output_crop, sample.truth_crop, mask)
+
+
+class PSNR(FrameMean):
+    """PSNR over the whole frame, mean over frames."""
+
+    name = "psnr"
+    direction = "higher"
+    unit = f"dB, at most {CAP:g}"
+    source = "ITU-T J.340 (2010), peak value 1; ExprBench (Wang et al. 2025, FantasyPortrait, section 4)"
+
+    def measure(self, sample: Sample) -> float:
+        pictures = (image[..., :3].astype(np.float32) / 255 for image in (sample.output, sample.truth))
+        return psnr(*pictures, np.ones(sample.truth.shape[:2], bool))

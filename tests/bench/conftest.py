@@ -31,7 +31,7 @@ def measure(face):
     def run(outputs, truths, mouth_open=True, output_meshes=None, truth_meshes=None, only=None):
         metrics = create_metrics(Reference(picture, landmarks))
         if only:
-            metrics = [METRICS[only]()]
+            metrics = [METRICS[only].create(Reference(picture, landmarks))]
         for t, (output, truth) in enumerate(zip(outputs, truths, strict=True)):
             truth_mesh = landmarks if truth_meshes is None else truth_meshes[t]
             sample = Sample(
@@ -59,3 +59,47 @@ def noise():
         return [np.clip(f + rng.normal(0, deviation, f.shape), 0, 255).round().astype(np.uint8) for f in frames]
 
     return add
+
+
+@pytest.fixture(scope="session")
+def perform(face):
+    """Function: let the face act. Arguments are (T,) curves, 0 at rest: mouth (inter-ocular distances that it opens),
+    lids (share that the eyes are closed), yaw (radians), gaze (shift of the irises, eye widths); gives (T, 478, 3)
+    px."""
+    from animate import measures, pose, topology
+
+    place, shape = pose.decompose(face[1])
+    lower = [*topology.LOWER_LIP, *topology.CHIN_POINTS]
+
+    def run(mouth=0.0, lids=0.0, yaw=0.0, gaze=0.0):
+        mouth, lids, yaw, gaze = np.broadcast_arrays(*(np.atleast_1d(v) for v in (mouth, lids, yaw, gaze)))
+        shapes = np.repeat(shape, len(mouth), 0)
+        shapes[:, lower, 1] += mouth[:, None]
+        gaps = measures.lid_gaps(shapes)  # (T, 2, 7)
+        for eye, pairs in enumerate(topology.EYE_PAIRS):
+            for k, (upper, _) in enumerate(pairs):
+                shapes[:, upper, 1] += lids * gaps[:, eye, k]
+        widths = measures.eye_widths(shapes)
+        for eye, iris in enumerate(topology.IRISES):
+            shapes[:, list(iris), 0] += (gaze * widths[:, eye])[:, None]
+        turn = pose.rotation_from_angles(np.stack([0 * yaw, yaw, 0 * yaw], -1))
+        middle = np.repeat(place.translation, len(mouth), 0)
+        return pose.compose(shapes, pose.Pose(turn, middle, np.repeat(place.scale, len(mouth)))).astype(np.float32)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def follow(face):
+    """Function: the value of a metric for meshes of output and driver, on blank pictures or given ones."""
+    picture, landmarks = face
+
+    def run(name, outputs, targets, reference=None, pictures=None, **fields):
+        metric = METRICS[name].create(reference or Reference(picture, landmarks))
+        for t, target in enumerate(targets):
+            output = outputs[t]
+            shown = picture if pictures is None else pictures[t]
+            metric.update(Sample(t, shown, picture, output_landmarks=output, truth_landmarks=target, **fields))
+        return metric.value()
+
+    return run

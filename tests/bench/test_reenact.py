@@ -9,7 +9,7 @@ import pytest
 from animate.media import VideoWriter, read_image
 from bench import reenact
 from bench.clips import find_clips, shrink
-from bench.metrics import METRICS
+from bench.metrics import REENACT_METRICS as METRICS
 from bench.reenactment import TRUTH, prepare, score
 
 COUNT = 7

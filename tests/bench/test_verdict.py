@@ -1,6 +1,6 @@
 """The bars of self-reenactment."""
 
-from bench.metrics import METRICS
+from bench.metrics import REENACT_METRICS as METRICS
 from bench.verdict import verdict
 
 STILL = dict.fromkeys(METRICS, 0.1) | {"flicker": 0.0, "inner_detail": 0.2, "face_l1": 0.5, "mouth_l1": 0.5}

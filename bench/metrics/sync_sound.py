@@ -1,0 +1,157 @@
+"""Offline sync of a video with its sound, without a network: mouth opening against loudness, lips against bilabials."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import numpy as np
+
+from animate.motion import Motion
+from bench.metrics.base import Metric, Reference, Sample
+from bench.metrics.closures_met import share_met
+from bench.metrics.opening import LEAST_FRAMES, correlation
+from bench.metrics.speech import MouthCurves, SpeechTruth, aligner_missing
+from bench.metrics.speech_correlation import STILL
+from bench.metrics.tracks import MESH, track_of
+from talking_face.features import SAMPLE_RATE
+
+REACH = 0.3
+"""Seconds by which the mouth is shifted at most when its lag is looked for."""
+
+SMOOTH = 0.12
+"""Seconds over which loudness is averaged: lips do not follow single pulses of the voice."""
+
+DEPTH = 35.0
+"""Decibels under the loudest moment below which all is silence: the hiss of a pause is no smaller mouth."""
+
+LEAST_LOUDNESS = 1.0
+"""Standard deviation in decibels below which nothing is said."""
+
+
+def loudness_curve(sound: np.ndarray, fps: Fraction, count: int) -> np.ndarray:
+    """(count,) loudness of a 16 kHz sound, 0.12 s round each frame's time, in decibels under the loudest frame, at
+    least -35; all 0 for digital silence."""
+    power = np.concatenate([[0.0], np.cumsum(np.square(sound, dtype=np.float64))])
+    middle = np.arange(count) * SAMPLE_RATE / float(fps)
+    half = SMOOTH * SAMPLE_RATE / 2
+    first, last = (np.clip((middle + d).round().astype(int), 0, len(sound)) for d in (-half, half))
+    mean = (power[last] - power[first]) / (2 * half)
+    loudest = mean.max(initial=0)
+    if loudest <= 1e-12:
+        return np.zeros(count)
+    return np.maximum(10 * np.log10(np.maximum(mean / loudest, 1e-12)), -DEPTH)
+
+
+def sync(opening: np.ndarray, loudness: np.ndarray, seen: np.ndarray, fps: Fraction) -> tuple[float, float, float]:
+    """How a mouth goes with a sound.
+
+    Args:
+        opening, loudness: (T,) curves at the same frames.
+        seen: (T,) bool, frames that count.
+
+    Returns:
+        Correlation as it is; lag in milliseconds where the correlation is highest within 0.3 s, positive when the
+        picture comes late; the correlation there. Of lags that are equally good the smallest.
+    """
+    reach = max(round(REACH * fps), 1)
+    found: dict[int, float] = {}
+    for lag in sorted(range(-reach, reach + 1), key=abs):
+        frames = np.arange(max(0, -lag), min(len(opening), len(opening) - lag))
+        frames = frames[seen[frames + lag]]
+        enough = len(frames) >= LEAST_FRAMES
+        found[lag] = correlation(opening[frames + lag], loudness[frames]) if enough else -1.0
+    best = max(found, key=lambda lag: (round(found[lag], 9), -abs(lag)))
+    return found[0], float(1000 * best / fps), found[best]
+
+
+@dataclass
+class _MouthOverTime(Metric):
+    """Collects the output's mesh and hands its mouth's curves over at the end."""
+
+    requires = frozenset({"sound"})
+    needs = MESH
+    takes_reference = True
+
+    reference: Reference
+    indices: list[int] = field(default_factory=list, init=False)
+    meshes: list[np.ndarray] = field(default_factory=list, init=False)
+
+    def update(self, sample: Sample) -> None:
+        if sample.output_landmarks is not None:
+            self.indices.append(sample.index)
+            self.meshes.append(sample.output_landmarks)
+
+    @abstractmethod
+    def measure(self, mouth: MouthCurves, seen: np.ndarray) -> float | None:
+        """The clip's value of the output's mouth; ``seen`` (T,) bool are frames that show it."""
+
+    def value(self) -> float | None:
+        if len(self.meshes) < LEAST_FRAMES or self.reference.sound is None:
+            return None
+        track = track_of(self.indices, self.meshes, self.reference.fps)
+        return self.measure(MouthCurves.of_track(Motion.from_track(track)), track.valid)
+
+
+class _Loudness(_MouthOverTime):
+    unfit = "the sound's loudness hardly changes"
+
+    def figures(self, mouth: MouthCurves, seen: np.ndarray) -> tuple[float, float, float] | None:
+        """As `sync`; None where nothing is said."""
+        loudness = loudness_curve(self.reference.sound, mouth.fps, len(mouth))
+        return sync(mouth.opening, loudness, seen, mouth.fps) if loudness.std() >= LEAST_LOUDNESS else None
+
+
+class SyncCorrelation(_Loudness):
+    """Correlation of the re-detected mouth's opening with the sound's loudness; a mouth that stands still has 0.
+
+    Real speech has about 0.2 to 0.6, for loudness is only half of what lips do: read it beside the row ``truth``.
+    """
+
+    name = "sync_corr"
+    direction = "higher"
+    unit = "[-1, 1]"
+    source = "ours; Pearson correlation over time of opening and loudness"
+
+    def measure(self, mouth: MouthCurves, seen: np.ndarray) -> float | None:
+        figures = self.figures(mouth, seen)
+        if figures is None:
+            return None
+        return 0.0 if mouth.opening[seen].std() < STILL else figures[0]
+
+
+class SyncLag(_Loudness):
+    """Milliseconds by which the mouth comes after the sound, where their correlation is highest within 0.3 s.
+
+    Lips open before the vowel sounds, so that real speech has a lag of its own; a mouth that stands still has none.
+    """
+
+    name = "sync_lag"
+    direction = "zero"
+    unit = "ms, positive is late"
+    source = "ours; argmax of the correlation of opening and loudness over lags of up to 0.3 s"
+    unfit = "the mouth stands still or the sound's loudness hardly changes"
+
+    def measure(self, mouth: MouthCurves, seen: np.ndarray) -> float | None:
+        figures = self.figures(mouth, seen)
+        return None if figures is None or mouth.opening[seen].std() < STILL else figures[1]
+
+
+class SyncClosures(_MouthOverTime):
+    """Share of the sound's m, b and p in which the re-detected lips meet."""
+
+    name = "sync_closures"
+    direction = "higher"
+    unit = "share in [0, 1]"
+    source = "ours; phones by pocketsphinx's forced alignment, lips meet within the phone or one frame beside it"
+    needs = f"pocketsphinx (BSD-2-Clause, its English models are inside the wheel); {MESH}"
+    unfit = "no m, b or p in it"
+
+    @classmethod
+    def missing(cls) -> str | None:
+        return aligner_missing()
+
+    def measure(self, mouth: MouthCurves, seen: np.ndarray) -> float | None:
+        figure = share_met(SpeechTruth(mouth, seen, self.reference.spoken), mouth)
+        return None if figure is None else figure.value
