@@ -192,7 +192,8 @@ def measure(options: argparse.Namespace) -> dict:
     return {
         "schema": SCHEMA,
         "benchmark": "cache",
-        "settings": as_settings(options) | {"data": [str(folder) for folder in options.data or ()]},
+        "settings": {name: value for name, value in as_settings(options).items() if name not in ("json", "results")}
+        | {"data": [folder.name for folder in options.data or ()]},
         "versions": versions(PACKAGES),
         "machine": before,
         "dtype": str(dtype).removeprefix("torch."),

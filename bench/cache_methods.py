@@ -24,7 +24,7 @@ AHEAD = ((0.002, 6), (0.005, 6), (0.01, 6), (0.02, 6), (0.04, 6), (0.04, 8), (0.
 INTERVALS = ((4, True), (5, True), (6, True), (7, True), (9, True), (13, True), (5, False))
 """Fixed intervals, for more speed than the errors would allow, and whether with look-ahead."""
 
-SHARES = ((0.65, 1), (0.8, 0))
+SHARES = ((0.48, 1), (0.65, 1), (0.8, 0))
 """For two or three full steps in all: the share of the run that the second comes after, and how many last ones."""
 
 
