@@ -111,6 +111,8 @@ def own_pixels(
     if not (markers == 1).any() or not (markers == 2).any():
         return person * (margin > 0)
     cv2.watershed(np.ascontiguousarray(cv2.GaussianBlur(small, (0, 0), 1.0)), markers)
+    lost = markers == -1  # where regions meet, and the picture's rim
+    markers[lost] = np.where(coarse[lost] > 0, 1, 2)
     own = cv2.resize((markers == 1).astype(np.float32), person.shape[::-1], interpolation=cv2.INTER_LINEAR)
     return person * smoothstep(own, 0.3, 0.7)
 

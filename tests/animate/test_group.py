@@ -10,6 +10,7 @@ from animate.animator import PortraitAnimator
 from animate.errors import OptionError
 from animate.group import Part
 from animate.group_scene import GroupScene, Sitter
+from animate.layers import own_pixels
 from animate.motion import MOTIONS_FOLDER, Motion
 from animate.portrait import Portrait
 from animate.regions import MOUTH, window_matrix
@@ -132,6 +133,16 @@ def test_three_faces_of_which_the_middle_one_stays(tiny, astronaut, motions):
     portrait = group_of(astronaut, gap=180, count=3)
     made = frames(PortraitAnimator.from_pretrained(tiny), portrait, [Part(0, motions[0]), Part(2, motions[1])], 2)
     assert largest_difference(made, [portrait.image] * 2, oval(portrait.faces[1].landmarks, portrait.image.shape)) == 0
+
+
+def test_each_pixel_of_two_heads_that_touch_is_ones_own_up_to_the_pictures_rim(close):
+    people = np.ones(close.image.shape[:2], np.float32)
+    landmarks = [face.landmarks for face in close.faces]
+    own = [own_pixels(people, landmarks[n], [landmarks[1 - n]], close.image) for n in (0, 1)]
+    assert np.abs(own[0] + own[1] - 1).max() < 1e-5
+    assert (own[0][:, 0] == 1).all() and (own[0][:, -1] == 0).all()
+    for mask, points, other in zip(own, landmarks, landmarks[::-1], strict=True):
+        assert (mask[oval(points, mask.shape)] > 0.99).all() and (mask[oval(other, mask.shape)] < 0.01).all()
 
 
 class TestLabels:
