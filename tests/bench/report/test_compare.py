@@ -1,0 +1,115 @@
+"""Two systems on the same cases."""
+
+import copy
+import json
+
+import pytest
+
+from animate.errors import MediaError, OptionError
+from bench.compare import choose_system, compare, format_comparison, read_report
+from bench.report import write_json
+from bench.report_summary import summarise
+
+from .conftest import CASES
+
+
+@pytest.fixture(scope="module")
+def report(finished):
+    return summarise(finished)
+
+
+@pytest.fixture(scope="module")
+def alone(report):
+    """The same with one metric, so that none is corrected for others."""
+    return report | {"metrics": {"face_l1": report["metrics"]["face_l1"]}}
+
+
+def test_a_small_steady_gain_is_found(alone):
+    found = compare(alone, alone, "worse", "mien:mini")
+    told = found["metrics"]["face_l1"]
+    assert found["cases"] | {"same": 8, "failed_a": 1, "failed_b": 0} == found["cases"]
+    assert told["n"] == 7 and told["wins"] == 7 and told["verdict"] == "b"
+    expected = sum(0.01 + 0.001 * i for i in range(8) if i != 2) / 7
+    assert told["gain"] == pytest.approx(expected, rel=1e-3) and told["low"] > 0
+    assert told["p"] == pytest.approx(2 / 2**7) == told["p_holm"]
+
+
+def test_several_metrics_cost_evidence(report):
+    metrics = compare(report, report, "worse", "mien:mini")["metrics"]
+    assert metrics["face_l1"]["p_holm"] > 2 * metrics["face_l1"]["p"] and metrics["face_l1"]["verdict"] == "none"
+
+
+def test_exchanged_the_gain_turns(alone):
+    one = compare(alone, alone, "worse", "mien:mini")["metrics"]["face_l1"]
+    other = compare(alone, alone, "mien:mini", "worse")["metrics"]["face_l1"]
+    assert one["gain"] == -other["gain"] and (one["verdict"], other["verdict"]) == ("b", "a")
+
+
+def test_a_system_equals_itself(report):
+    found = compare(report, report, "mien:mini", "mien:mini")
+    assert {told["verdict"] for told in found["metrics"].values()} == {"none"}
+
+
+def test_nearer_to_one_is_a_gain(report):
+    told = compare(report, report, "warp", "still")["metrics"]["flicker"]  # 1.2 against 1.1
+    assert told["gain"] == pytest.approx(0.1) and told["wins"] == 8
+
+
+def test_only_cases_of_the_same_files_count(report):
+    other = copy.deepcopy(report)
+    other["cases"][0]["systems"]["mien:mini"]["inputs"] = "changed"
+    del other["cases"][1]["systems"]["mien:mini"]
+    found = compare(report, other, "mien:mini", "mien:mini")
+    assert found["cases"] | {"same": 6, "only_a": 1, "only_b": 0, "other_inputs": 1} == found["cases"]
+    assert "1 cases whose input files differ" in format_comparison(found)
+
+
+def test_set_metrics_stand_without_a_test(report):
+    found = compare(report, report, "worse", "mien:mini")
+    assert "frechet_dlib" not in found["metrics"] and found["sets"]["frechet_dlib"]["a"] > 0
+    assert "one number for all clips, not tested" in format_comparison(found)
+
+
+def test_few_cases_say_that_nothing_can_be_shown(report):
+    few = copy.deepcopy(report)
+    few["cases"] = few["cases"][:4]
+    text = format_comparison(compare(few, few, "worse", "mien:mini"))
+    assert "fewer than 6 cases" in text and "no difference shown" in text
+
+
+class TestReading:
+    def test_a_folder_or_a_file(self, report, tmp_path):
+        write_json(tmp_path / "report.json", report)
+        assert read_report(tmp_path) == read_report(tmp_path / "report.json") == report
+
+    @pytest.mark.parametrize(
+        ("content", "sentence"),
+        [("{", "damaged"), ('{"benchmark": "talk"}', "no report of a suite"), ("[]", "no report")],
+    )
+    def test_other_files_are_refused(self, tmp_path, content, sentence):
+        (tmp_path / "a.json").write_text(content)
+        with pytest.raises(MediaError, match=sentence):
+            read_report(tmp_path / "a.json")
+
+    def test_another_version_is_refused(self, report, tmp_path):
+        (tmp_path / "a.json").write_text(json.dumps(report | {"schema": 99}))
+        with pytest.raises(MediaError, match="version 99"):
+            read_report(tmp_path / "a.json")
+
+    def test_an_absent_file(self, tmp_path):
+        with pytest.raises(MediaError, match="no report"):
+            read_report(tmp_path / "a.json")
+
+
+def test_the_system_is_chosen_where_there_is_one(report):
+    one = {"systems": {"mien:mini": {"role": "system"}, "still": {"role": "baseline"}}}
+    assert choose_system(one, None, "a.json", "--a") == "mien:mini"
+    assert choose_system(one, "still", "a.json", "--a") == "still"
+    with pytest.raises(OptionError, match="--a NAME"):
+        choose_system(report, None, "a.json", "--a")
+    with pytest.raises(OptionError, match="no system other"):
+        choose_system(one, "other", "a.json", "--a")
+
+
+def test_cases_are_those_of_the_suite(report):
+    assert [case["case"] for case in report["cases"]] == list(CASES)

@@ -1,0 +1,67 @@
+"""Groups: the portrait is the unit, small groups are not compared, real gaps are found."""
+
+import numpy as np
+import pytest
+
+from bench.fairness import fairness, shown_gaps
+from bench.report_columns import columns
+from bench.report_runs import load_runs
+from bench.report_summary import case_names
+
+from .conftest import CASES, write_case, write_run
+
+
+def look(out):
+    runs = load_runs(out)
+    cases = case_names(runs)
+    return fairness(runs, columns(runs, cases), cases)
+
+
+def test_means_sizes_and_gap_by_group(finished):
+    found = look(finished)["gender"]
+    assert found["groups"]["female"] == {"portraits": 4, "cases": 4, "few": False}
+    told = found["systems"]["mien:mini"]["metrics"]["mouth_corr"]
+    assert told["groups"]["male"]["mean"] == pytest.approx(0.9 - 0.1 - 0.04)
+    assert (told["gap"]["best"], told["gap"]["worst"]) == ("female", "male")
+    assert told["gap"]["gap"] == pytest.approx(0.11) and 0 < told["gap"]["low"] < 0.11 < told["gap"]["high"]
+    assert found["systems"]["still"]["metrics"]["mouth_corr"]["gap"]["gap"] == pytest.approx(0.01)
+
+
+def test_small_groups_are_shown_and_not_compared(finished):
+    found = look(finished)["style"]
+    assert found["groups"]["cartoon"]["few"] and not found["groups"]["human"]["few"]
+    told = found["systems"]["mien:mini"]["metrics"]["mouth_corr"]
+    assert told["gap"] is None and told["groups"]["cartoon"]["n"] == 2
+
+
+def test_failures_by_group(finished):
+    shares = look(finished)["gender"]["systems"]["worse"]["failed"]
+    assert shares == {"female": 0.25, "male": 0.0}
+
+
+def test_one_portrait_in_many_cases_is_one_unit(tmp_path):
+    folder = write_run(tmp_path, "one")
+    for i, case in enumerate(CASES):
+        write_case(folder, case, {"identity": 0.1 * i}, portrait="the same", groups={"gender": ("a", "b")[i % 2]})
+    found = look(tmp_path)["gender"]
+    assert found["groups"]["a"] == {"portraits": 1, "cases": 4, "few": True}
+    assert found["systems"]["one"]["metrics"]["identity"]["groups"]["a"]["n"] == 1
+
+
+def test_a_sure_gap_is_shown_and_chance_is_not(tmp_path):
+    rng = np.random.default_rng(0)
+    names = [f"face{i}" for i in range(24)]
+    folder = write_run(tmp_path, "one", suite={"name": "s", "metrics": ["identity", "flicker"], "cases": names})
+    for i, name in enumerate(names):
+        values = {"identity": 0.8 - 0.2 * (i % 2) + 0.02 * rng.normal(), "flicker": 1 + 0.1 * rng.normal()}
+        write_case(folder, name, values, portrait=name, groups={"tone": ("light", "dark")[i % 2]})
+    gaps = shown_gaps(look(tmp_path), "one")
+    assert [(attribute, metric, gap["worst"]) for attribute, metric, gap in gaps] == [("tone", "identity", "dark")]
+    assert gaps[0][2]["p_holm"] == pytest.approx(2 * gaps[0][2]["p"])
+
+
+def test_no_groups_no_table(tmp_path):
+    folder = write_run(tmp_path, "one")
+    write_case(folder, CASES[0], {"identity": 0.5}, groups={"gender": "female"})
+    write_case(folder, CASES[1], {"identity": 0.5}, groups={})
+    assert look(tmp_path) == {}

@@ -1,0 +1,125 @@
+"""`mien bench list | prepare | run | report | compare` at the terminal, on a portrait and a clip of ten frames."""
+
+import json
+import shutil
+import sys
+
+import pytest
+
+MOVE = "import shutil, sys; shutil.copy(sys.argv[1], sys.argv[2])"
+
+
+@pytest.fixture(scope="module")
+def media(files, tmp_path_factory):
+    """A folder of one portrait and two clips with a face."""
+    folder = tmp_path_factory.mktemp("media")
+    shutil.copy(files / "portrait.png", folder / "portrait.png")
+    shutil.copy(files / "clip.mp4", folder / "clip.mp4")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def suite(media, tmp_path_factory):
+    from ui.cli import main
+
+    out = tmp_path_factory.mktemp("suite")
+    words = ["bench", "prepare", media, "--protocol", "reenact-self", "-o", out, "--set", "max_frames=4", "-q"]
+    assert main([str(word) for word in words]) == 0
+    return out / "suite.yaml"
+
+
+@pytest.fixture(scope="module")
+def done(suite, tmp_path_factory):
+    """Folder of a finished run of a system that copies the driver, and of one that crashes."""
+    from ui.cli import main
+
+    out = tmp_path_factory.mktemp("run")
+    copies = f"{sys.executable} -c '{MOVE}' {{driver}} {{output}}"
+    words = ["bench", "run", suite, "--system", f"command:{copies}", "--out", out, "--clips", "1", "-q"]
+    assert main([str(word) for word in words]) == 0
+    return out
+
+
+class TestList:
+    def test_json_has_suites_and_metrics_with_source_and_what_is_missing(self, mien):
+        code, out, _ = mien("bench", "list", "--json")
+        data = json.loads(out)
+        assert code == 0 and {"reenact-self", "reenact-cross", "talk"} <= {suite["name"] for suite in data["suites"]}
+        metrics = {metric["name"]: metric for metric in data["metrics"]}
+        assert metrics["identity"]["direction"] == "higher" and metrics["identity"]["source"]
+        assert all(metric["missing"] is None or "needs" in metric["missing"] for metric in metrics.values())
+
+    def test_text_names_the_licence_of_what_a_metric_needs(self, mien):
+        code, out, _ = mien("bench", "list")
+        assert code == 0 and "dlib-bin (BSL-1.0)" in out and "\nreenact-cross" in out
+
+
+def test_inputs_of_a_system_that_runs_elsewhere(suite, tmp_path, mien):
+    code, _, err = mien("bench", "inputs", suite, "-o", tmp_path / "inputs")
+    told = json.loads((tmp_path / "inputs" / "inputs.json").read_text())
+    assert code == 0 and "inputs.json" in err
+    ((case, facts),) = told["cases"].items()
+    assert all((tmp_path / "inputs" / facts[kind]).is_file() for kind in ("portrait", "driver"))
+    assert (tmp_path / "inputs" / case).is_dir()
+
+
+class TestRun:
+    def test_leaves_all_reports(self, done):
+        assert all((done / f"report.{kind}").stat().st_size > 500 for kind in ("html", "md", "json", "csv"))
+        data = json.loads((done / "report.json").read_text())
+        roles = {facts["role"] for facts in data["systems"].values()}
+        assert roles == {"truth", "system", "baseline"} and list(data["systems"])[0] == "truth"
+        assert '<video src="data:video/mp4' in (done / "report.html").read_text()
+
+    def test_a_perfect_copy_is_better_than_the_still_portrait(self, done):
+        table = json.loads((done / "report.json").read_text())["table"]
+        (name,) = set(table) - {"truth", "still", "warp", "copy"}
+        assert table[name]["l1"]["mean"] < table["still"]["l1"]["mean"]
+
+    def test_the_same_command_again_runs_nothing_anew(self, suite, done, mien):
+        before = (done / "still" / "cases").stat().st_mtime_ns
+        name = json.loads((done / "report.json").read_text())["systems"]
+        spec = next(facts["spec"] for facts in name.values() if facts["role"] == "system")
+        code, out, err = mien("bench", "run", suite, "--system", spec, "--out", done, "--clips", 0)
+        assert code == 0 and "report.html" in err and "ground truth" in out
+        assert (done / "still" / "cases").stat().st_mtime_ns == before
+
+    def test_a_system_that_always_fails_is_told_and_exits_with_one(self, suite, tmp_path, mien):
+        command = f"command:{sys.executable} -c 'raise SystemExit(3)' {{driver}} {{output}}"
+        code, _, err = mien("bench", "run", suite, "--system", command, "--out", tmp_path / "out", "--clips", 0)
+        assert code == 1 and "failed" in err and "Every case failed" in err
+        assert "## Failures" in (tmp_path / "out" / "report.md").read_text()
+
+    def test_a_suite_that_is_not_there_is_one_sentence(self, tmp_path, mien):
+        code, _, err = mien("bench", "run", "nonsense", "--system", "mien:mini", "--data", tmp_path)
+        assert code == 2 and err.count("\n") == 1 and "reenact-cross" in err
+
+    def test_a_setting_needs_a_value(self, suite, mien):
+        code, _, err = mien("bench", "run", suite, "--system", "mien:mini", "--set", "max_frames")
+        assert code == 2 and "KEY=VALUE" in err
+
+
+class TestReport:
+    def test_is_made_anew_elsewhere(self, done, tmp_path, mien):
+        code, out, _ = mien("bench", "report", done, "-o", tmp_path, "--clips", 0)
+        assert code == 0 and "ground truth" in out
+        assert (tmp_path / "report.json").read_bytes() == (done / "report.json").read_bytes()
+
+    def test_without_a_run_is_one_sentence(self, tmp_path, mien):
+        code, _, err = mien("bench", "report", tmp_path)
+        assert code == 2 and "no run" in err and err.count("\n") == 1
+
+
+class TestCompare:
+    def test_says_how_many_cases_and_which_is_better(self, done, mien):
+        report = done / "report.json"
+        code, out, _ = mien("bench", "compare", report, report, "--a", "still", "--b", "copy")
+        assert code == 0 and "A = still, B = copy: 1 cases of reenact-self." in out and "too few cases" in out
+
+    def test_json(self, done, mien):
+        code, out, _ = mien("bench", "compare", done, done, "--a", "still", "--b", "copy", "--json")
+        assert code == 0 and json.loads(out)["cases"]["same"] == 1
+
+    def test_an_unknown_system_is_one_sentence(self, done, mien):
+        code, _, err = mien("bench", "compare", done, done, "--a", "nobody")
+        assert code == 2 and "no system nobody" in err

@@ -1,0 +1,221 @@
+"""`mien bench …`: suites, runs of any system, reports, comparisons."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from animate.errors import OptionError
+
+from .cli_train import Interrupted
+
+if TYPE_CHECKING:
+    from bench.suite import Suite
+
+EXIT_NOTHING = 1  # every case of a system failed
+RUNS = Path("runs/bench")
+
+app = typer.Typer(
+    help="Measure any system on a suite of cases, and compare systems.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first so many cases.")]
+Metadata = Annotated[
+    Path | None, typer.Option("--metadata", help="Folder of the multi-human benchmark's own metadata.")
+]
+Suites = Annotated[str, typer.Argument(metavar="SUITE", help="A built-in suite (`mien bench list`) or a suite.yaml.")]
+Data = Annotated[Path | None, typer.Option("--data", "-d", help="Folder of the media.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE, such as max_frames=50; may be repeated.")]
+Clips = Annotated[int, typer.Option("--clips", min=0, help="Cases whose clips the page shows.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+
+
+@app.command("list")
+def list_all(as_json: Json = False) -> None:
+    """Show the suites, and every metric with its source, the licence of what it needs, and whether it is here."""
+    from .bench_list import print_list
+
+    print_list(as_json)
+
+
+@app.command()
+def prepare(
+    folder: Annotated[Path, typer.Argument(help="Folder of portraits, videos and sounds; a manifest.csv tells more.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write suite.yaml to.")],
+    protocol: Annotated[str, typer.Option("--protocol", help="A built-in suite: see `mien bench list`.")],
+    name: Annotated[str | None, typer.Option("--name", help="What to call the suite.")] = None,
+    limit: Limit = None,
+    metadata: Metadata = None,
+    setting: Settings = None,
+    quiet: Quiet = False,
+) -> None:
+    """Make a suite of a folder of media: pairs, checksums, licences, groups."""
+    from bench.suite_prepare import prepare as build
+
+    path = build(
+        folder, protocol, output, name=name, limit=limit, metadata=metadata, settings=parse_settings(setting or [])
+    )
+    _say(quiet, f"{path}: run it with `mien bench run {path} --system …`.")
+
+
+@app.command()
+def inputs(
+    suite: Suites,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write to.")],
+    data: Data = None,
+    limit: Limit = None,
+    metadata: Metadata = None,
+    setting: Settings = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write what every case gives to a system, for one that runs elsewhere: portrait.png, driver.mp4, audio.wav.
+
+    Put its outputs into a folder as CASE.mp4 and measure them with `mien bench run SUITE --system folder:PATH`.
+    """
+    from bench.runner_export import export_inputs
+
+    left_out = export_inputs(_suite(suite, data, metadata, limit, setting), output)
+    for case, why in left_out.items():
+        _say(quiet, f"left out: {case}: {why}")
+    _say(quiet, f"{output}: inputs.json lists the cases.")
+
+
+@app.command()
+def run(
+    suite: Suites,
+    system: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--system",
+            "-s",
+            help='mien:mini, mien:FOLDER, folder:PATH (PATH/<case>.mp4), command:"… {portrait} {driver} {output}"; '
+            "may be repeated. None: the baselines alone.",
+        ),
+    ] = None,
+    data: Data = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder of the results; an older one goes on. [runs/bench/SUITE]")
+    ] = None,
+    limit: Limit = None,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes at the same time.")] = 1,
+    ray: Annotated[str | None, typer.Option("--ray", help="Run on a Ray cluster: auto or its address.")] = None,
+    timeout: Annotated[float | None, typer.Option("--timeout", help="Seconds that a case may take.")] = None,
+    retry: Annotated[bool, typer.Option("--retry", help="Try failed cases again.")] = False,
+    metadata: Metadata = None,
+    setting: Settings = None,
+    clips: Clips = 12,
+    quiet: Quiet = False,
+) -> None:
+    """Run systems on a suite, beside the baselines and the truth, and write the report.
+
+    What is finished is not run again; Ctrl-C and the same command go on. A case on which a system fails is counted
+    as failed. Exit code 1: a system failed on every case.
+    """
+    from bench.runner import run_suite
+
+    from .bench_progress import CaseProgress
+
+    found = _suite(suite, data, metadata, limit, setting)
+    out = RUNS / found.name if out is None else out
+    try:
+        with CaseProgress(quiet) as progress:
+            run_suite(
+                found,
+                system or [],
+                out,
+                jobs=jobs,
+                ray=ray,
+                timeout=timeout,
+                retry=retry,
+                progress=progress,
+            )
+        figures = _report(out, None, clips, quiet)
+    except KeyboardInterrupt:
+        raise Interrupted(f"interrupted: the same command goes on with what is in {out}.") from None
+    hopeless = [name for name, facts in figures["systems"].items() if facts["failed"] and not facts["ok"]]
+    if hopeless:
+        _say(False, f"Every case failed: {', '.join(hopeless)}.")
+        raise typer.Exit(EXIT_NOTHING)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="Folder that `mien bench run` filled.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the report's files.")] = None,
+    clips: Clips = 12,
+    quiet: Quiet = False,
+) -> None:
+    """Write report.html, report.md, report.json and report.csv from a folder of runs."""
+    _report(folder, output, clips, quiet)
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="A.json", help="A report.json, or the folder that holds it.")],
+    second: Annotated[Path, typer.Argument(metavar="B.json", help="The same again, or another one.")],
+    a: Annotated[str | None, typer.Option("--a", help="System of A, where it has several.")] = None,
+    b: Annotated[str | None, typer.Option("--b", help="System of B, where it has several.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Test whether one system is better than another on the cases that both have."""
+    from bench.compare import choose_system, format_comparison, read_report
+    from bench.compare import compare as test
+
+    reports = [read_report(first), read_report(second)]
+    names = choose_system(reports[0], a, str(first), "--a"), choose_system(reports[1], b, str(second), "--b")
+    found = test(*reports, *names)
+    if not found["cases"]["same"]:
+        raise OptionError(f"{first} and {second} share no case: compare reports of one suite.")
+    print(json.dumps(found, indent=1) if as_json else format_comparison(found))
+
+
+def parse_settings(words: list[str]) -> dict[str, Any]:
+    """KEY=VALUE words; whole numbers become numbers.
+
+    Raises:
+        OptionError: a word has no "=".
+    """
+    found: dict[str, Any] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not key or not equals:
+            raise OptionError(f"--set {word}: give KEY=VALUE, such as max_frames=50.")
+        found[key.strip()] = int(value) if value.strip().lstrip("-").isdecimal() else value.strip()
+    return found
+
+
+def _suite(name: str, data: Path | None, metadata: Path | None, limit: int | None, words: list[str] | None) -> Suite:
+    from bench.suite import Suite
+
+    found = Suite.load(name, data=data, metadata=metadata)
+    return replace(found, settings={**found.settings, **parse_settings(words or [])}).take(limit)
+
+
+def _report(folder: Path, target: Path | None, clips: int, quiet: bool) -> dict[str, Any]:
+    from bench.report_files import write_report
+    from bench.report_markdown import terminal
+
+    from .console import Progress
+
+    progress = Progress(quiet)
+    figures, files = write_report(
+        folder, target, clips, follow=lambda cases, total: progress.follow(cases, "clips", total)
+    )
+    if not quiet:
+        print(terminal(figures))
+    _say(quiet, f"report: {files['html']} (and .md, .json, .csv)")
+    return figures
+
+
+def _say(quiet: bool, sentence: str) -> None:
+    if not quiet:
+        from .console import err_console
+
+        err_console().print(sentence, markup=False)
