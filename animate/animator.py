@@ -16,11 +16,12 @@ import sys
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -38,6 +39,9 @@ from animate.segmentation import PersonSegmenter
 from animate.warp import PortraitWarp
 from animate.work_folder import WorkFolder
 from weights.errors import WeightsError
+
+if TYPE_CHECKING:
+    from animate.models.expression_encoder import ExpressionEncoder
 
 METHODS = ("mini", "prior", "warp", "still")
 EMBEDDED = Path(__file__).resolve().parents[1] / "weights" / "embedded"
@@ -57,10 +61,12 @@ class PortraitAnimator(GroupMixin):
         timings: seconds that each stage of the last run took, shared out over the threads that work side by side.
         paints_regions: whether it paints regions of a warped picture, as `mien dub` needs it, or whole pictures.
         looks_ahead: whether it draws better when it knows beforehand how far the landmarks go.
+        takes_features: whether expression features of an encoder drive it (`encoder_for`), rather than landmarks.
     """
 
     paints_regions = True
     looks_ahead = False
+    takes_features = False
 
     def __init__(self, painter=None, method: str = "mini"):
         if method not in METHODS:
@@ -124,6 +130,17 @@ class PortraitAnimator(GroupMixin):
     def cached(self) -> CacheTally | None:
         """What the feature cache did in the last run; None without a network."""
         return self.painter.cached if self.painter is not None else None
+
+    def encoder_for(self, kinds: Collection[str]) -> ExpressionEncoder | None:
+        """What is to encode the driving clips; None: their motions drive.
+
+        Args:
+            kinds: of the drivers, of `animate.casting.KINDS`.
+
+        Raises:
+            WeightsError: the weights that drivers of these kinds need are not there.
+        """
+        return None
 
     def animate(
         self,

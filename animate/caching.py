@@ -50,7 +50,9 @@ class CacheTally:
 
     Attributes:
         clips: how many times the denoiser went from noise to a clip; 0 where nothing was drawn with a cache.
-        computed, forecast: in how many of them each step was, {step: clips}.
+        computed, forecast: in how many of them each step was, {step: clips}. A step counts once, also where guidance
+            calls the denoiser two or three times for it, each with a cache of its own: as computed where one of the
+            calls was.
         worst_error: the largest relative error of a forecast that was compared with the truth.
         memory: most bytes that one cache kept.
     """
@@ -72,10 +74,11 @@ class CacheTally:
             return
         with self._lock:
             self.clips += 1
-            for context in report.contexts.values():
-                computed = set(context.computed)
-                self.computed.update(computed)
-                self.forecast.update(set(context.forecast) - computed)  # look-ahead goes over steps twice
+            contexts = report.contexts.values()
+            computed = {step for context in contexts for step in context.computed}
+            forecast = {step for context in contexts for step in context.forecast}
+            self.computed.update(computed)
+            self.forecast.update(forecast - computed)  # look-ahead goes over steps twice
             self.worst_error = max(self.worst_error, report.worst_error)
             self.memory = max(self.memory, report.memory)
 

@@ -1,4 +1,4 @@
-"""Motions of several faces brought to one frame rate and one length, so that they can play together."""
+"""Motions and expression features of several faces brought to one length, motions to one frame rate as well."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from animate.errors import OptionError
-from animate.motion import Motion
+from animate.motion import Motion, close_seams
 from animate.retarget import STRENGTHS, apply_levels
 
 ENDS = ("hold", "loop", "trim")
@@ -98,3 +98,25 @@ def loop(motion: Motion, frames: int) -> Motion:
     blend = min(BLEND, float(len(motion) / motion.fps) / 2)
     joined = Motion.join([motion] * rounds, blend)
     return replace(joined.take(slice(0, frames)), source=motion.source, licence=motion.licence)
+
+
+def fit_features(features: np.ndarray, frames: int, ends: str = "hold", fps: Fraction | float = 25) -> np.ndarray:
+    """Expression features (T, n) made `frames` long.
+
+    Args:
+        ends: where they are too short, "loop" plays them again and again from their start, each seam blended over BLEND
+            seconds; otherwise the last frame stays (what the features of a resting face would be, nothing says).
+
+    Raises:
+        OptionError: an unknown word, or less than one frame.
+    """
+    check_ends(ends)
+    if frames < 1:
+        raise OptionError(f"The common length must be 1 frame or more, not {frames}.")
+    known = len(features)
+    if frames <= known or ends != "loop":
+        return features[np.minimum(np.arange(frames), known - 1)]
+    rounds = -(-frames // known)
+    looped = np.concatenate([features] * rounds)
+    close_seams(looped, known * np.arange(1, rounds), max(1, min(round(BLEND * fps), known // 2)))
+    return looped[:frames]

@@ -1,8 +1,12 @@
 """The expression-driven animator: whole pictures of one or several people, drawn by `ExpressionPipeline`.
 
-    target landmarks ─► motion vectors ─► `MotionProjection` ─► expression features ┐
+    driving clip ─► aligned faces ─► `ExpressionEncoder` ─────► expression features ┐
+    target landmarks ─► motion vectors ─► `MotionProjection` ─► expression features ┤
                     └─► boxes of the faces that move ─► whose features count where  ├─► windows of latents ─► frames
     portrait ───────────────────────────────────────────────────────────────────────┘
+
+A clip drives through the encoder, as the model was trained; motions and speech through the projection, and clips as
+well where the encoder's weights are missing.
 
 The video model draws the whole picture, at its own size; the frames have the portrait's. Faces without a part see no
 driver. Finished windows are kept as latents; decoding them again gives the same pixels.
@@ -10,33 +14,40 @@ driver. Finished windows are kept as latents; decoding them again gives the same
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 import torch
 
 from animate.animator import PortraitAnimator
 from animate.caching import CacheTally, has_work
-from animate.compositing import flatten
-from animate.errors import OptionError, WeightsError
+from animate.errors import FaceError, OptionError, WeightsError
+from animate.expression_film import Film, as_large
 from animate.expression_options import ExpressionOptions
+from animate.group import ExpressionPart, Part, check_faces
 from animate.models.motion_projection import landmark_vectors
-from animate.movement import portrait_facts
+from animate.movement import in_parts, portrait_facts
 from animate.pipelines.expression import ExpressionPipeline
-from animate.pipelines.latent_film import LatentItems, StreamingDecoder, latent_windows, window_frames
-from animate.pipelines.noise import FrameNoise
-from animate.pipelines.windows import Window, draw_windows
+from animate.pipelines.latent_film import LatentItems, StreamingDecoder, latent_windows
+from animate.pipelines.windows import draw_windows
 from animate.portrait import Portrait
+from animate.retarget import Retargeter
 from animate.work_folder import WorkFolder, checksum, model_facts
+from weights.registry import get
+from weights.store import how_to_get
 
 if TYPE_CHECKING:
     from animate.full_size_options import FullSizeOptions
+    from animate.models.expression_encoder import ExpressionEncoder
     from cache import TaylorCacheConfig
 
 CHUNK = 32  # frames whose features are made together
+NO_PROJECTION = (
+    "This model is driven by expression features and has no motion projection, which makes them of a motion or speech: "
+    "train one with `python -m animate.train_projection`, or drive the model with a video."
+)
 MARGINS = np.array([0.25, 0.45, 0.25, 0.15])  # round a face, of its width and height: left, top (hair), right, bottom
 
 
@@ -54,6 +65,7 @@ class ExpressionAnimator(PortraitAnimator):
     """
 
     paints_regions = False
+    takes_features = True
 
     def __init__(
         self,
@@ -104,6 +116,63 @@ class ExpressionAnimator(PortraitAnimator):
         pipeline, prompt = load_for_animation(folder, options, device)
         return cls(pipeline, options, steps, seed, folder, cache, prompt)
 
+    def encoder_for(self, kinds: Collection[str]) -> ExpressionEncoder | None:
+        """PD-FGC's encoder, for driving clips; None where none drives, or where it is not on this machine and the model
+        has a motion projection.
+
+        Args:
+            kinds: of the drivers, of `animate.casting.KINDS`.
+
+        Raises:
+            WeightsError: there is neither of both, a motion or a sound has no projection, or the encoder is damaged.
+        """
+        from animate.models.expression_encoder import RECORD, find_encoder, load_encoder
+
+        projected = self.pipeline.motion_projection is not None
+        if not projected and any(kind != "driving" for kind in kinds):
+            raise WeightsError(NO_PROJECTION)
+        if "driving" not in kinds:
+            return None
+        if find_encoder() is None:
+            if projected:
+                return None
+            raise WeightsError(
+                "A video drives this model through PD-FGC's encoder, whose file pd_fpg.pth is not on this machine: "
+                f"{how_to_get(get(RECORD))}; or give the model a motion projection, trained with `python -m "
+                "animate.train_projection` where the encoder is."
+            )
+        return load_encoder(device=self.pipeline._execution_device)
+
+    def animate_group(
+        self,
+        portrait: Portrait,
+        parts: Sequence[Part | ExpressionPart],
+        *,
+        mode: str = "relative",
+        strengths: dict | None = None,
+        regions=None,
+        work: WorkFolder | None = None,
+    ) -> Iterator[np.ndarray]:
+        """As `PortraitAnimator.animate_group`; parts may be `ExpressionPart`s.
+
+        To those mode, strengths and regions mean nothing, and beside them all faces stay near where they are.
+        """
+        if not any(isinstance(part, ExpressionPart) for part in parts):
+            return super().animate_group(portrait, parts, mode=mode, strengths=strengths, regions=regions, work=work)
+        if not portrait.faces:
+            raise FaceError(f"No face is found in {portrait.name}: use a picture in which a face is seen clearly.")
+        check_faces(parts, len(portrait.faces), portrait.name)
+        features = []
+        for part in parts:
+            if isinstance(part, ExpressionPart):
+                features.append(part.features)
+                continue
+            source = portrait.faces[part.face].landmarks
+            targets = Retargeter(source, part.motion, mode, strengths, regions)
+            made = [self._frames(some[:, None], source[None]) for some in in_parts(targets, len(part.motion))]
+            features.append(np.concatenate(made)[:, 0, :-4])
+        return self.animate_features(portrait, features, [part.face for part in parts], work)
+
     def render(
         self,
         portrait: Portrait,
@@ -136,15 +205,19 @@ class ExpressionAnimator(PortraitAnimator):
 
         Args:
             features: (T, 554) for each face. faces: whose, indices into the portrait's faces, which stay near where
-                they are.
+                they are. work: keeps finished windows; those of an earlier run are taken from there.
 
         Raises:
-            OptionError: the numbers of faces or frames differ.
+            OptionError: the numbers of faces or frames differ, or `work` belongs to another job; at once.
         """
+        self.timings.clear()
+        self.cached.clear()
         if not faces or len(features) != len(faces) or len({len(one) for one in features}) != 1:
             lengths = ", ".join(str(len(one)) for one in features)
             raise OptionError(f"{len(faces)} faces need as many features of one length but there are {lengths} frames.")
         sources = np.stack([portrait.faces[face].landmarks for face in faces])
+        if work is not None:
+            work.claim("movement", {"movement": checksum(*features)})
         boxes = face_boxes(sources)
         frames = (
             np.concatenate([np.stack(row), boxes], axis=-1, dtype=np.float32) for row in zip(*features, strict=True)
@@ -155,11 +228,6 @@ class ExpressionAnimator(PortraitAnimator):
     def _start(
         self, portrait: Portrait, landmarks: Iterable[np.ndarray], sources: np.ndarray, work: WorkFolder | None
     ) -> Iterator[np.ndarray]:
-        if self.pipeline.motion_projection is None:
-            raise WeightsError(
-                "This model is driven by expression features and has no motion projection, which makes them of a "
-                "motion: train one with `python -m animate.train_projection`, or use `animate_features`."
-            )
         first = self._frames(sources[None], sources)[0]
         return self._play(portrait, self._all_frames(landmarks, sources), first, sources, work)
 
@@ -176,8 +244,14 @@ class ExpressionAnimator(PortraitAnimator):
 
     @torch.no_grad()
     def _frames(self, landmarks: np.ndarray, sources: np.ndarray) -> np.ndarray:
-        """(T, N, 554 + 4) float32, features and box in portrait pixels, of landmarks (T, N, 478, 3)."""
+        """(T, N, 554 + 4) float32, features and box in portrait pixels, of landmarks (T, N, 478, 3).
+
+        Raises:
+            WeightsError: the model has no motion projection.
+        """
         projection = self.pipeline.motion_projection
+        if projection is None:
+            raise WeightsError(NO_PROJECTION)
         parts = []
         with self.timed("features"):
             for number, source in enumerate(sources):
@@ -203,7 +277,7 @@ class ExpressionAnimator(PortraitAnimator):
     ) -> Iterator[np.ndarray]:
         image = portrait.image
         with self.timed("prepare"):
-            film = _Film(self, portrait, first)
+            film = Film(self, portrait, first)
         items = LatentItems(frames)
         draw_window = film.draw if work is None else work.remember(film.draw)
         pieces = latent_windows(items, self.options.window, self.options.overlap)
@@ -214,7 +288,7 @@ class ExpressionAnimator(PortraitAnimator):
             for picture in pictures[: items.frames - made]:
                 made += 1
                 with self.timed("paste"):
-                    frame = _as_large(picture, image)
+                    frame = as_large(picture, image)
                 yield frame
 
     def _facts(self, portrait: Portrait, sources: np.ndarray) -> dict[str, object]:
@@ -236,74 +310,9 @@ class ExpressionAnimator(PortraitAnimator):
         return facts | self.options.facts()
 
 
-class _Film:
-    """One portrait: windows to latents."""
-
-    def __init__(self, animator: ExpressionAnimator, portrait: Portrait, first: np.ndarray):
-        self.animator, self.pipeline = animator, animator.pipeline
-        image = flatten(portrait.image)
-        height, width = image.shape[:2]
-        self.width, self.height = self.pipeline.fit_size(width, height, animator.options.longest)
-        self.scale = np.array([self.width / width, self.height / height] * 2, np.float32)
-        self.first = first
-        # one face alone attends as the network was trained; with others in the picture each sees its own driver
-        self.masked = len(portrait.faces) > 1 or len(first) > 1
-        self.picture = self.pipeline.encode_picture(image, animator.options.window, self.width, self.height)
-        self.prompt = animator.prompt if animator.prompt is not None else self.pipeline.encode_prompt()
-
-    def draw(self, window: Window, items: list[np.ndarray], known: Mapping[int, np.ndarray]) -> list[np.ndarray]:
-        """Latents (C, h, w) float32 of the latent frames that the window draws."""
-        anchored = window.index > 0
-        frames = window_frames(window, items)  # (T, N, 554 + 4)
-        if anchored:
-            frames[0, :, -4:] = self.first[:, -4:]
-        features = torch.from_numpy(frames[..., :-4]).transpose(0, 1)  # (N, T, 554)
-        boxes = torch.from_numpy(frames[..., -4:] * self.scale).transpose(0, 1) if self.masked else None
-        numbers = (0, *window.frames) if anchored else window.frames
-        with self.animator.timed("network"):
-            result = self.pipeline(
-                picture=self.picture,
-                expression=features,
-                boxes=boxes,
-                first_expression=torch.from_numpy(self.first[:, :-4]) if anchored else None,
-                prompt_embeds=self.prompt,
-                noise=FrameNoise(self.animator.seed, numbers),
-                name=str(window.index),
-                num_inference_steps=self.animator.steps,
-                expression_guidance_scale=self.animator.guidance,
-                output_type="latent",
-                **self._known(window, known, len(numbers)),
-            )
-            drawn = result.frames[0, :, anchored:].float().cpu()
-        self.animator.cached.add(result.cache)
-        return [drawn[:, at].numpy().copy() for at, is_known in enumerate(window.known) if not is_known]
-
-    def _known(self, window: Window, known: Mapping[int, np.ndarray], count: int) -> dict[str, torch.Tensor]:
-        """The picture, and what the window before has drawn."""
-        if window.index == 0:
-            return {}
-        picture = self.picture.latents.float().cpu()
-        latents = picture.new_zeros(1, picture.shape[1], count, *picture.shape[3:])
-        latents[:, :, :1] = picture
-        for at, frame in enumerate(window.frames, 1):
-            if frame in known:
-                latents[0, :, at] = torch.from_numpy(known[frame])
-        return {"known_latents": latents, "known_frames": torch.tensor((True, *window.known))}
-
-
 def face_boxes(landmarks: np.ndarray) -> np.ndarray:
     """(..., 4) float32 left, top, right, bottom px round landmarks (..., 478, 3), with hair and chin."""
     points = landmarks[..., :2]
     low, high = points.min(-2), points.max(-2)
     size = high - low
     return np.concatenate([low - MARGINS[:2] * size, high + MARGINS[2:] * size], axis=-1, dtype=np.float32)
-
-
-def _as_large(picture: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """The picture (h, w, 3) at the size of the portrait (H, W, 3|4), whose transparency stays."""
-    height, width = image.shape[:2]
-    if picture.shape[:2] != (height, width):
-        shrinking = width < picture.shape[1]
-        way = cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC
-        picture = cv2.resize(picture, (width, height), interpolation=way)
-    return picture if image.shape[2] == 3 else np.dstack([picture, image[..., 3]])

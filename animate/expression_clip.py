@@ -129,6 +129,13 @@ def encode_clip(
     return ExpressionTrack(bridge(features, track.valid), track.valid.copy(), Fraction(track.fps))
 
 
+def encoder_facts(encoder: ExpressionEncoder) -> str:
+    """A checksum that tells encoders apart, for a work folder."""
+    from animate.work_folder import checksum
+
+    return checksum(*(value.cpu().numpy() for value in encoder.state_dict().values()))
+
+
 def bridge(features: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """(T, n): frames that are not valid lie on a line between their neighbours; at the ends they hold the nearest."""
     seen = np.flatnonzero(valid)

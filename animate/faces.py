@@ -9,6 +9,7 @@ a back end when asked.
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -22,6 +23,7 @@ from .errors import FaceError, OptionError
 __all__ = ["LANDMARK_COUNT", "TRACKERS", "Face", "FaceTrack", "FaceTracker", "create_tracker", "select_face"]
 
 LANDMARK_COUNT = 478
+_WHOLE = re.compile(r"-?\d{1,9}")  # of what int() takes; str.isdigit() is true of "²" as well
 TRACKERS = ("auto", "mediapipe", "mediapipe-tasks", "insightface", "face-alignment")
 
 
@@ -240,7 +242,7 @@ def select_face(faces: Sequence[Face], selector: int | str | np.ndarray = 0, ima
 def _ordered(faces: Sequence[Face], selector: str) -> tuple[list[Face], int]:
     """Split "order:N" into the faces in that order and N."""
     order, _, number = selector.strip().lower().partition(":")
-    if order.lstrip("-").isdigit() and not number:
+    if _WHOLE.fullmatch(order) and not number:
         return list(faces), int(order)
     keys = {
         "largest": lambda face: -face.size,
@@ -249,7 +251,7 @@ def _ordered(faces: Sequence[Face], selector: str) -> tuple[list[Face], int]:
         "left-to-right": lambda face: face.center[0],
         "right-to-left": lambda face: -face.center[0],
     }
-    if order not in keys or (number and not number.lstrip("-").isdigit()) or (selector.endswith(":")):
+    if order not in keys or (number and not _WHOLE.fullmatch(number)) or (selector.endswith(":")):
         raise OptionError(
             f"Unknown face selector {selector!r}: give an index, largest, left, right, left-to-right:N or "
             "right-to-left:N."

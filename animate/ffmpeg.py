@@ -9,10 +9,10 @@ from pathlib import Path
 
 from animate.errors import MediaError
 
-# The names that the MP4 muxer stores by itself; it drops every other one unless told to write free tags.
+# The names that the MP4 and MOV muxers store by themselves; they drop every other one unless told to write free tags.
 MP4_TAGS = frozenset(
     "title artist album_artist album comment description copyright composer genre date encoder "
-    "synopsis show episode_id network keywords lyrics grouping track disc".split()
+    "synopsis show episode_id network keywords lyrics grouping track disc creation_time xmp".split()
 )
 BT709 = "color_primaries=bt709:color_trc=bt709:colorspace=bt709"
 SCALE_FLAGS = "flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"

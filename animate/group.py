@@ -39,8 +39,29 @@ class Part:
     motion: Motion
 
 
+@dataclass(frozen=True)
+class ExpressionPart:
+    """A face and the expression features that drive it, for models that take them (`animate.expression_animator`).
+
+    Attributes:
+        face: index into the portrait's faces.
+        features: (T, 554) of `animate.expression_clip`; all parts of a group have the same length and frame rate.
+    """
+
+    face: int
+    features: np.ndarray
+
+
 def check_parts(parts: Sequence[Part], faces: int, name: str) -> None:
     """OptionError, in one sentence, for parts that cannot be drawn together."""
+    check_faces(parts, faces, name)
+    if len({(len(part.motion), part.motion.fps) for part in parts}) > 1:
+        lengths = ", ".join(f"{len(part.motion)} frames at {float(part.motion.fps):g}" for part in parts)
+        raise OptionError(f"The motions of a group must have one length and frame rate but are {lengths}.")
+
+
+def check_faces(parts: Sequence[Part | ExpressionPart], faces: int, name: str) -> None:
+    """OptionError, in one sentence, for no part, a face that is not there, or one that is given twice."""
     if not parts:
         raise OptionError("No face is to move: name at least one face and its motion.")
     for part in parts:
@@ -49,9 +70,6 @@ def check_parts(parts: Sequence[Part], faces: int, name: str) -> None:
     chosen = [part.face for part in parts]
     if twice := sorted({face for face in chosen if chosen.count(face) > 1}):
         raise OptionError(f"Face {twice[0]} is given two motions: give it one.")
-    if len({(len(part.motion), part.motion.fps) for part in parts}) > 1:
-        lengths = ", ".join(f"{len(part.motion)} frames at {float(part.motion.fps):g}" for part in parts)
-        raise OptionError(f"The motions of a group must have one length and frame rate but are {lengths}.")
 
 
 class GroupMixin:

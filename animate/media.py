@@ -9,6 +9,8 @@ from animate.errors import MediaError
 from animate.frame_rate import exact_rate
 from animate.outputs import check_file, check_output, move, workspace
 from animate.probe import MAX_SIDE, SoundInfo, VideoInfo, check_input, probe, sound_of
+from animate.provenance import Provenance, embed
+from animate.signing import SIGNABLE, Credential, sign
 from animate.video_reader import VideoReader, read_sound
 from animate.video_writer import VideoWriter, on_white
 
@@ -30,6 +32,7 @@ __all__ = [
 # Named, because Pillow would also start other programs (Ghostscript for EPS).
 READABLE = ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "JPEG2000", "AVIF", "PPM", "TGA", "ICO"]
 MAX_PIXELS = MAX_SIDE * 10240
+XMP_TIFF = 700  # the tag that holds XMP
 # suffix -> (Pillow's format, options, transparency possible)
 WRITABLE: dict[str, tuple[str, dict, bool]] = {
     ".png": ("PNG", {}, True),
@@ -157,12 +160,18 @@ def _grey_to_8_bit(values: np.ndarray, mode: str) -> np.ndarray:
     return np.clip(np.rint(values * (255 / full)), 0, 255).astype(np.uint8)
 
 
-def write_image(path: str | Path, image: np.ndarray) -> None:
+def write_image(
+    path: str | Path,
+    image: np.ndarray,
+    provenance: Provenance | None = None,
+    credential: Credential | None = None,
+) -> None:
     """Write a picture; it appears under its name only when complete. JPEG and BMP lay transparency on white.
 
     Args:
         path: .png, .jpg, .webp (lossless), .tif or .bmp.
         image: (H, W, 3 or 4) uint8 RGB(A).
+        provenance: what the file says of where it comes from (not in BMP). credential: signs that (C2PA; not in BMP).
 
     Raises:
         MediaError: unknown suffix, wrong array, or a folder that cannot be written.
@@ -177,9 +186,16 @@ def write_image(path: str | Path, image: np.ndarray) -> None:
     kind, options, transparency = WRITABLE[path.suffix.lower()]
     if image.shape[2] == 4 and not transparency:
         image = on_white(image)
+    if provenance is not None and kind in ("WEBP", "TIFF"):
+        packet = provenance.xmp().encode()
+        options = options | ({"xmp": packet} if kind == "WEBP" else {"tiffinfo": {XMP_TIFF: packet}})
     with workspace(path) as folder:
         try:
             Image.fromarray(np.ascontiguousarray(image)).save(Path(folder) / "result", kind, **options)
+            if provenance is not None:
+                embed(Path(folder) / "result", kind.lower(), provenance)
         except OSError as error:
             raise MediaError(f"{path} could not be written ({error}).") from error
+        if provenance is not None and credential is not None and path.suffix.lower() in SIGNABLE:
+            sign(Path(folder) / "result", path.suffix, provenance, credential)
         move(Path(folder) / "result", path)

@@ -323,12 +323,12 @@ class Motion:
         reach = max(1, round(blend * first.fps))
         arrays = {k: np.concatenate([getattr(p, k) for p in parts]) for k in _FRAME_TENSORS}
         for key in ("rotation", "translation", "scale", "expression", "gaze"):
-            _close_seams(arrays[key], seams, reach)
+            close_seams(arrays[key], seams, reach)
         texts = {k: "; ".join(dict.fromkeys(getattr(p, k) for p in parts)) for k in ("source", "licence")}
         return replace(first, **arrays, **texts)
 
 
-def _close_seams(values: np.ndarray, seams: np.ndarray, reach: int) -> None:
+def close_seams(values: np.ndarray, seams: np.ndarray, reach: int) -> None:
     """Fade the step between frames seam - 1 and seam out over `reach` frames on both sides, in place."""
     steps = [(values[seam] - values[seam - 1]).astype(np.float64) for seam in seams]
     fade = 0.5 * (1 + np.cos(np.pi * np.arange(reach) / reach))  # 1 beside the seam, 0 at the reach

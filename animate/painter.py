@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from cache import TaylorCacheConfig
 
 
+_LOADING = threading.Lock()
+
+
 class RegionPainter:
     """A `LandmarkAnimationPipeline` in its window configuration (`mini`), ready to paint.
 
@@ -69,11 +72,15 @@ class RegionPainter:
         logging.disable_progress_bar()
         place = check_device(device)
         try:
-            pipeline = LandmarkAnimationPipeline.from_pretrained(
-                folder, dtype=compute_dtype(device), low_cpu_mem_usage=False
-            )
+            # Not with `dtype`: diffusers would change PyTorch's default meanwhile, for all threads. Nor two at once: it
+            # takes out PyTorch's initialisers.
+            with _LOADING:
+                pipeline = LandmarkAnimationPipeline.from_pretrained(folder, low_cpu_mem_usage=False)
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise WeightsError(f"The model in {folder} cannot be loaded ({error}); fetch or export it anew.") from error
+        for part in pipeline.components.values():
+            if isinstance(part, torch.nn.Module):
+                torch.nn.Module.to(part, dtype=compute_dtype(device))  # nothing of it has to stay in float32
         pipeline.to(place)
         return cls(pipeline, steps, seed, folder, cache)
 

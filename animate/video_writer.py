@@ -12,6 +12,8 @@ from animate import ffmpeg, outputs
 from animate.errors import MediaError, OptionError
 from animate.frame_rate import exact_rate
 from animate.probe import NOT_VIDEO, SoundInfo, check_input, parse_banner, probe, sound_of
+from animate.provenance import Provenance, embed
+from animate.signing import Credential, sign
 
 # container -> (sound that it carries as it is, encoder for any other)
 SOUND_CODECS = {
@@ -47,6 +49,8 @@ class VideoWriter:
             written: `VideoReader.start`.
         alpha: keep transparency; else a transparent frame is laid on white.
         metadata: tags to store (not in GIF and PNG).
+        provenance: what the file, or every PNG of a folder, says of where it comes from; None says nothing.
+        credential: signs that as a C2PA manifest, in the formats of `animate.signing.SIGNABLE`.
 
     Attributes:
         frames: frames written so far.
@@ -68,6 +72,8 @@ class VideoWriter:
         audio_start: float = 0.0,
         alpha: bool = False,
         metadata: Mapping[str, str] | None = None,
+        provenance: Provenance | None = None,
+        credential: Credential | None = None,
     ) -> None:
         self.target = outputs.check_output(path, [] if audio is None else [audio], codec, alpha)
         self.fps = exact_rate(fps)
@@ -83,6 +89,9 @@ class VideoWriter:
         self._audio = self._prepare_sound(audio, audio_start) if audio is not None else None
         if self.metadata and self.target.container in ("gif", "image2"):
             self.warnings.append(f"{path}: this format stores no tags; they are left out.")
+        self._provenance, self._credential = provenance, credential
+        if provenance is not None:
+            self.metadata = provenance.tags(self.target.container) | self.metadata
         self._folder = outputs.workspace(self.target.path)
         self._log = tempfile.TemporaryFile()
 
@@ -158,7 +167,7 @@ class VideoWriter:
             container=container,
             crf=self.crf,
             alpha=self.alpha,
-            metadata={} if self.target.codec == "gif" else self.metadata,
+            metadata={} if self.target.codec in ("gif", "png") else self.metadata,
         )
         self._process = subprocess.Popen(
             command,
@@ -207,7 +216,16 @@ class VideoWriter:
             self._check(ffmpeg.run(self._mux_command(picture, result)))
         else:
             result = picture
+        self._mark(result, container)
         outputs.move(result, self.target.path)
+
+    def _mark(self, file: Path, kind: str) -> None:
+        """Lets a finished file say where it comes from, before it has its final name."""
+        if self._provenance is not None:
+            embed(file, kind, self._provenance)
+            if self._credential is not None:
+                suffix = ".png" if kind == "png" else self.target.path.suffix
+                sign(file, suffix, self._provenance, self._credential)
 
     def _mux_command(self, picture: Path, result: Path) -> list[str]:
         audio, info, start = self._audio
@@ -232,6 +250,8 @@ class VideoWriter:
         return max(0.0, float(self.frames / self.fps) - packet) + 1e-6
 
     def _move_sequence(self, frames: Path) -> None:
+        for file in list(frames.iterdir()):
+            self._mark(file, "png")
         if self.target.path.is_dir():
             for file in sorted(frames.iterdir()):
                 outputs.move(file, self.target.path / file.name)

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING
 from animate.errors import OptionError
 
 from . import options as words
+from .cli_motion import parse_fps
 from .console import Progress
 from .drawing import in_a_row, keeps_transparency, write_video
+from .expression_clips import encode_driving, open_encoder
 from .job import DrawingJob
 from .paths import check_output, check_video_output, find_motion, require_file
 from .people import faces_note, read_portrait
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from animate.animator import PortraitAnimator
+    from animate.expression_clip import ExpressionTrack
     from animate.motion import Motion
     from animate.portrait import Portrait
     from animate.work_folder import WorkFolder
@@ -41,7 +44,8 @@ class AnimateOptions(DrawingJob):
 
     Exactly one of driving (a video), motion (a file or a built-in name) and cast (several faces and their drivers)
     gives the movement. region is the command line's word, see `ui.options`. trim_start and trim_end are seconds of the
-    clip or motion. work_folder keeps finished parts for a job that goes on after it was killed.
+    clip or motion. fps is the video's rate, and rate what it means; None is the movement's own rate, or 25 for a model
+    that takes expression features. work_folder keeps finished parts for a job that goes on after it was killed.
     """
 
     source: Path
@@ -54,8 +58,10 @@ class AnimateOptions(DrawingJob):
     smooth: float | None = None
     trim_start: float = 0.0
     trim_end: float | None = None
+    fps: str | None = None
     work_folder: Path | None = None
     regions: set[str] = field(init=False)
+    rate: Fraction | None = field(init=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -67,6 +73,7 @@ class AnimateOptions(DrawingJob):
             raise OptionError(f"--smooth is {self.smooth:g}: it must lie between 0 (off) and 1.")
         words.parse_trim(self.trim_start, self.trim_end)
         object.__setattr__(self, "regions", words.parse_region(self.region))
+        object.__setattr__(self, "rate", None if self.fps is None else parse_fps(self.fps))
 
     def open_work_folder(self) -> WorkFolder | None:
         """The work folder, where one is wanted. Raises OptionError for one that cannot be used."""
@@ -93,18 +100,23 @@ def run(options: AnimateOptions, progress: Progress) -> RunReport:
             tracker = options.open_tracker(resources)
             portrait, face = read_portrait(options.source, options.face, tracker)
             animator = options.load_animator()
+            kinds = {"motion" if options.driving is None else "driving"}
+            encoder = open_encoder(animator, kinds, report, options.strengths, options.regions, options.smooth)
         if (note := faces_note(portrait, options.face)) is not None:
             report.note(note)
         sound = None
-        if options.driving is not None:
-            motion, start = track_driving(options, movement, tracker, work, report, progress)
+        if encoder is not None:
+            moves, start = encode_driving(options, movement, tracker, encoder, work, report, progress)
+            sound = (movement, start)
+        elif options.driving is not None:
+            moves, start = track_driving(options, movement, tracker, work, report, progress)
             sound = (movement, start)
         else:
-            motion = _load_motion(options, movement)
-        if options.smooth is not None:
-            motion = motion.smooth(options.smooth)
-        report.bridged_frames = [int(frame) for frame in (~motion.valid).nonzero()[0]]
-        _draw(options, animator, portrait, face, motion, sound, work, report, progress)
+            moves = _load_motion(options, movement)
+        if encoder is None:
+            moves = _as_asked(options, moves)
+        report.bridged_frames = [int(frame) for frame in (~moves.valid).nonzero()[0]]
+        _draw(options, animator, portrait, face, moves, sound, work, report, progress)
     note_work_and_cache(report, work, options.cache, animator)
     return options.finish(report, animator.timings)
 
@@ -122,6 +134,7 @@ def _run_cast(options: AnimateOptions, progress: Progress) -> RunReport:
         driving_face=options.driving_face,
         trim=(options.trim_start, options.trim_end),
         work=options.open_work_folder,
+        rate=options.rate,
     )
     return run_cast(options, options.source, options.cast, staging, progress)
 
@@ -171,38 +184,60 @@ def _load_motion(options: AnimateOptions, path: Path) -> Motion:
     return motion
 
 
-def _draw(
+def _as_asked(options: AnimateOptions, motion: Motion) -> Motion:
+    """The motion smoothed, and at the rate that was asked for."""
+    if options.smooth is not None:
+        motion = motion.smooth(options.smooth)
+    return motion if options.rate in (None, motion.fps) else motion.resample(options.rate)
+
+
+def _frames(
     options: AnimateOptions,
     animator: PortraitAnimator,
     portrait: Portrait,
     face: int,
-    motion: Motion,
-    sound: tuple[Path, float] | None,
+    moves: Motion | ExpressionTrack,
     work: WorkFolder | None,
-    report: RunReport,
-    progress: Progress,
-) -> None:
-    """Draws every frame and writes it; the output's name appears only when all are written."""
-    frames = animator.animate(
+) -> Iterator[np.ndarray]:
+    from animate.motion import Motion
+
+    if not isinstance(moves, Motion):
+        return animator.animate_features(portrait, [moves.features], (face,), work)
+    return animator.animate(
         portrait,
-        motion,
+        moves,
         mode="relative" if options.relative else "absolute",
         strengths=options.strengths or None,
         regions=options.regions,
         face=face,
         work=work,
     )
+
+
+def _draw(
+    options: AnimateOptions,
+    animator: PortraitAnimator,
+    portrait: Portrait,
+    face: int,
+    moves: Motion | ExpressionTrack,
+    sound: tuple[Path, float] | None,
+    work: WorkFolder | None,
+    report: RunReport,
+    progress: Progress,
+) -> None:
+    """Draws every frame and writes it; the output's name appears only when all are written."""
+    frames = _frames(options, animator, portrait, face, moves, work)
     alpha = not options.side_by_side and keeps_transparency(options.output, options.codec, portrait)
     with ExitStack() as resources:
         if options.side_by_side:
-            frames = in_a_row(frames, portrait.image, _driving_frames(options, motion.fps, resources))
+            frames = in_a_row(frames, portrait.image, _driving_frames(options, moves.fps, resources))
         write_video(
             options,
             frames,
-            motion.fps,
+            moves.fps,
             report,
             progress,
-            total=len(motion),
+            total=len(moves),
             sound=sound,
             alpha=alpha,
         )

@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from animate.casting import ALL, BEST_MATCH, Role, Seat, assign, likeness
-from animate.ensemble import Fitting, together
+from animate.ensemble import Fitting, fit_features, together
 from animate.errors import OptionError
 
 from .animate_job import note_work_and_cache
 from .cast_options import Cast
-from .cast_report import describe_sound, note_cast
+from .cast_output import driving_frames, sound_of_cast
+from .cast_report import note_cast
 from .cast_speech import Saying, listen, schedule, speak
 from .cast_tracking import Clips, Movement, is_crowd
 from .console import Progress
 from .drawing import in_a_row, keeps_transparency, write_video
+from .expression_clips import RATE as FEATURE_RATE
+from .expression_clips import open_encoder
 from .job import DrawingJob
 from .paths import check_output, check_video_output, find_motion, require_file
 from .report import RunReport
-from .speech import before_picture
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from animate.group import ExpressionPart, Part
     from animate.portrait import Portrait
     from animate.work_folder import WorkFolder
     from talking_face.talker import Talker, TalkOptions
@@ -41,7 +43,8 @@ class Staging:
     """What `mien animate` and `mien talk` say besides the cast.
 
     what: of which the video's tag says that it is AI-generated. trim: seconds of every driving clip and motion.
-    work: opens the work folder, where one is wanted. rate: frames per second; None takes the fastest driver's.
+    work: opens the work folder, where one is wanted. rate: frames per second; None takes the fastest driver's, or 25
+    where an encoder reads the clips.
     acting: how speech is acted; None as by default.
     listening: whether faces that `--faces all` names, and that say nothing, live as well.
     """
@@ -96,8 +99,14 @@ def run(job: DrawingJob, source: Path, cast: Cast, staging: Staging, progress: P
         sayings = _hear(cast, report)
         with report.stage("loading"), progress.stage("loading the models"):
             animator = job.load_animator()
+            kinds = {role.kind for role in cast.roles}
+            encoder = open_encoder(animator, kinds, report, job.strengths, staging.regions, staging.smooth)
+            if encoder is not None:
+                staging = replace(staging, rate=staging.rate or FEATURE_RATE)
             talker = _load_talker(job, cast, staging)
-        clips = Clips(tracker, report, progress, staging.driving_face, staging.trim, job.tracker, work)
+        clips = Clips(
+            tracker, report, progress, staging.driving_face, staging.trim, job.tracker, work, encoder, staging.rate
+        )
         roles, movements = clips.follow(cast.roles, cast, len(portrait.faces))
         movements |= _motions(roles, staging)
         for movement in movements.values():
@@ -116,7 +125,7 @@ def run(job: DrawingJob, source: Path, cast: Cast, staging: Staging, progress: P
             work=work,
         )
         if job.side_by_side:
-            frames = in_a_row(frames, portrait.image, _driving_frames(play, cast, resources))
+            frames = in_a_row(frames, portrait.image, driving_frames(play, cast, resources))
         write_video(
             job,
             frames,
@@ -124,7 +133,7 @@ def run(job: DrawingJob, source: Path, cast: Cast, staging: Staging, progress: P
             report,
             progress,
             total=play.frames,
-            sound=_sound(play, cast, report, resources),
+            sound=sound_of_cast(play, cast, report, resources),
             alpha=not job.side_by_side and keeps_transparency(job.output, job.codec, portrait),
             what=staging.what,
         )
@@ -134,8 +143,6 @@ def run(job: DrawingJob, source: Path, cast: Cast, staging: Staging, progress: P
 
 def _check_files(job: DrawingJob, source: Path, cast: Cast) -> Cast:
     """The cast with motions found, once every file, the output included, has been looked at."""
-    from dataclasses import replace
-
     what = {"driving": "driving video", "audio": "speech"}
     require_file(source, "portrait")
     roles, inputs = [], [source, *([] if cast.file is None else [cast.file])]
@@ -233,7 +240,10 @@ def _rehearse(
         lengths.append(max(1, round(max(saying.end for saying in sayings) * fps / 16_000)))
     frames = (min if cast.ends == "trim" else max)(lengths)
     fitted = together(motions, cast.ends, fps, frames) if motions else []
-    return Play(seats, fps, frames, dict(zip(seen, fitted, strict=True)), dict(movements), sayings)
+    fittings = dict(zip(seen, fitted, strict=True))
+    for role, fitting in fittings.items():
+        fittings[role] = replace(fitting, rate=movements[role].rate or fitting.rate)
+    return Play(seats, fps, frames, fittings, dict(movements), sayings)
 
 
 def _parts(
@@ -252,9 +262,10 @@ def _parts(
     from talking_face.lips import rest_like
     from talking_face.talker import TalkOptions
 
-    parts = [Part(seat.face, play.fittings[seat.role].motion) for seat in play.seats if seat.role in play.fittings]
+    seen = [seat for seat in play.seats if seat.role in play.fittings]
+    parts = [_part(seat, play, cast) for seat in seen]
     if parts:
-        bridged = np.any([~part.motion.valid for part in parts], axis=0)
+        bridged = np.any([~play.fittings[seat.role].motion.valid for seat in seen], axis=0)
         report.bridged_frames = [int(frame) for frame in bridged.nonzero()[0]]
     if talker is None:
         return parts
@@ -272,62 +283,10 @@ def _parts(
     return parts + [Part(face, rest_like(motion, own[face])) for face, motion in spoken.items()]
 
 
-def _driving_frames(play: Play, cast: Cast, resources: ExitStack) -> Iterator[np.ndarray] | None:
-    """The driving clips' frames in a row, as they are held, looped or trimmed; None without a clip."""
-    from animate.compositing import side_by_side
-    from animate.media import VideoReader
+def _part(seat: Seat, play: Play, cast: Cast) -> Part | ExpressionPart:
+    from animate.group import ExpressionPart, Part
 
-    clips = {role.source: role for role in play.fittings if role.kind == "driving"}.values()
-    if not clips:
-        return None
-
-    def shown(role: Role) -> Iterator[np.ndarray]:
-        start, last = play.movements[role].start, None
-        reader = resources.enter_context(VideoReader(role.source, fps=play.fps, start=start))
-        frames, own = iter(reader), play.fittings[role].frames
-        for number in range(play.frames):
-            if cast.ends == "loop" and number and number % own == 0:
-                frames.close()
-                frames = iter(reader)
-            if cast.ends == "loop" or number < own:
-                last = next(frames, last)
-            yield last
-
-    return (side_by_side(*pictures) for pictures in zip(*map(shown, clips), strict=True))
-
-
-def _sound(play: Play, cast: Cast, report: RunReport, resources: ExitStack) -> tuple[Path, float] | None:
-    """A file and its second at the first frame: the mix of all speech, or the sound of one or all clips."""
-    from animate.media import sound_of
-    from talking_face.mixdown import Voice, mix
-
-    voices: dict[tuple[str, int], Voice] = {}  # a sound that several faces make is heard once
-    names: list[str] = []
-    direct: tuple[Path, float] | None = None
-    for saying in play.sayings:
-        path = Path(saying.role.source)
-        if (saying.role.source, saying.start) in voices:
-            continue
-        voices[saying.role.source, saying.start] = Voice(path, float(before_picture(path)), saying.start / 16_000)
-        names.append(saying.role.name)
-        direct = (path, 0.0) if saying.start == 0 else None
-    clips = {role.source: role for role in play.fittings if role.kind == "driving"}.values()
-    for role in clips if cast.sound != "none" else ():
-        if (cast.sound == "first" and voices) or sound_of(role.source) is None:
-            continue
-        path, start, fitting = Path(role.source), play.movements[role].start, play.fittings[role]
-        repeat = cast.ends == "loop" and fitting.missing > 0
-        length = float(fitting.frames / play.fps)
-        voices[role.source, 0] = Voice(path, start + float(before_picture(path)), 0.0, length, repeat)
-        names.append(path.name)
-        direct = (path, start) if fitting.missing <= 0 else None
-    if not voices:
-        return None
-    if len(voices) == 1 and direct is not None:
-        report.note(describe_sound(names, 1.0))
-        return direct
-    with report.stage("sound"):
-        mixed = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="mien-"))) / "mix.wav"
-        factor = mix(list(voices.values()), float(play.frames / play.fps), mixed)
-    report.note(describe_sound(names, factor))
-    return mixed, 0.0
+    features = play.movements[seat.role].features
+    if features is None:
+        return Part(seat.face, play.fittings[seat.role].motion)
+    return ExpressionPart(seat.face, fit_features(features, play.frames, cast.ends, play.fps))

@@ -67,7 +67,8 @@ def _fit(role: Role, cast: Cast, play: Play) -> tuple[str, str | None]:
     if fitting.missing > 0 and cast.ends == "loop":
         return "looped", f"{role.name} lasts {own:.1f} of {whole:.1f} s and was played again from its start{rate}."
     if fitting.missing > 0:
-        return "held", f"{role.name} lasts {own:.1f} of {whole:.1f} s: its last frame was held and eased to rest{rate}."
+        eased = "" if play.movements[role].features is not None else " and eased to rest"
+        return "held", f"{role.name} lasts {own:.1f} of {whole:.1f} s: its last frame was held{eased}{rate}."
     if fitting.missing < 0:
         return "trimmed", f"{role.name} was cut from {own:.1f} to {whole:.1f} s{rate}."
     return "whole", f"{role.name} was{rate[1:]}." if rate else None

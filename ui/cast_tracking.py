@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,22 +15,32 @@ from . import options as words
 from .cast_options import Cast
 from .console import Progress
 from .drawing import note_faults
+from .expression_clips import encode_people
 from .people import pick_track
 from .report import RunReport
 from .tracking import pack_motion, unpack_motion
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from animate.faces import Face, FaceTrack, FaceTracker
+    from animate.models.expression_encoder import ExpressionEncoder
     from animate.motion import Motion
     from animate.work_folder import WorkFolder
 
 
 @dataclass
 class Movement:
-    """The motion of a role, and for one from a clip the second of the clip at which it begins."""
+    """The motion of a role.
+
+    Of one from a clip also the second of the clip at which it begins, the clip's own frames per second, and its
+    expression features (T, 554) where an encoder reads them.
+    """
 
     motion: Motion
     start: float = 0.0
+    rate: Fraction | None = None
+    features: np.ndarray | None = None
 
 
 @dataclass
@@ -37,6 +48,7 @@ class Clips:
     """Follows people through driving clips, each clip once.
 
     driving_face: whom of a clip that names nobody. trim: seconds of each clip. backend: name of the face tracker.
+    encoder: reads each person's expression as well, and clips are then read at `rate` frames per second.
     """
 
     tracker: FaceTracker
@@ -46,6 +58,8 @@ class Clips:
     trim: tuple[float, float | None] = (0.0, None)
     backend: str = "auto"
     work: WorkFolder | None = None
+    encoder: ExpressionEncoder | None = None
+    rate: Fraction | None = None
     _count: int = field(default=0, init=False)
 
     def follow(self, roles: Sequence[Role], cast: Cast, faces: int) -> tuple[list[Role], dict[Role, Movement]]:
@@ -58,21 +72,21 @@ class Clips:
         movements: dict[Role, Movement] = {}
         if is_crowd(roles, cast):
             order = cast.order if is_order(cast.order) else "left-to-right"
-            found, start = self._people(Path(roles[0].source), order, faces)
+            found = self._people(Path(roles[0].source), order, faces)
             if len(found) == 1:
-                return roles, {roles[0]: Movement(found[0], start)}
+                return roles, {roles[0]: found[0]}
             people = [replace(roles[0], person=f"{order}:{number}") for number in range(len(found))]
-            return people, {role: Movement(motion, start) for role, motion in zip(people, found, strict=True)}
+            return people, dict(zip(people, found, strict=True))
         for source in dict.fromkeys(role.source for role in roles if role.kind == "driving"):
             wanted = [role for role in roles if role.kind == "driving" and role.source == source]
             persons = list(dict.fromkeys(role.person or self.driving_face for role in wanted))
-            motions, start = self._kept(Path(source), persons, lambda tracks, p=persons, s=source: _pick(tracks, p, s))
-            named = dict(zip(persons, motions, strict=True))
-            movements |= {role: Movement(named[role.person or self.driving_face], start) for role in wanted}
+            found = self._kept(Path(source), persons, lambda tracks, p=persons, s=source: _pick(tracks, p, s))
+            named = dict(zip(persons, found, strict=True))
+            movements |= {role: replace(named[role.person or self.driving_face]) for role in wanted}
         return roles, movements
 
-    def _people(self, path: Path, order: str, most: int) -> tuple[list[Motion], float]:
-        """The motions of a clip's people in that order, at most `most`, and the clip's start."""
+    def _people(self, path: Path, order: str, most: int) -> list[Movement]:
+        """The movements of a clip's people in that order, at most `most`."""
 
         def choose(tracks: Sequence[FaceTrack]) -> list[FaceTrack]:
             stay = [track for track in tracks if track.valid.mean() >= PASSER_BY] or list(tracks[:1])
@@ -84,8 +98,8 @@ class Clips:
 
         return self._kept(path, [order, most], choose, everybody=True)
 
-    def _kept(self, path: Path, key: list, choose, everybody: bool = False) -> tuple[list[Motion], float]:
-        """The motions of the tracks that `choose` takes; from the work folder where they are there."""
+    def _kept(self, path: Path, key: list, choose, everybody: bool = False) -> list[Movement]:
+        """The movements of the tracks that `choose` takes; from the work folder where they are there."""
         if _by_reference(key):
             raise OptionError("A person of a clip is chosen by number or order: largest, left, right, left-to-right:N.")
         alone = not everybody and set(key) <= {"largest", "0"}
@@ -95,42 +109,61 @@ class Clips:
 
         part = f"tracking-{self._count}"
         self._count += 1
-        source = checksum(path, key, everybody, self.backend, self.trim)
+        source = checksum(path, key, everybody, self.backend, self.trim, *self._encoding())
         self.work.claim(part, {"driving clip": source})
         if (kept := self.work.get(part, source)) is not None:
             return self._unpack(kept)
         before = len(self.report.notes)
-        motions, start = self._track(path, choose, alone)
+        movements = self._track(path, choose, alone)
         notes = self.report.notes[before:]
-        packed = [pack_motion(motion, start, notes) for motion in motions]
+        packed = [_pack(movement, notes) for movement in movements]
         self.work.put(part, {f"{n} {key}": value for n, one in enumerate(packed) for key, value in one.items()}, source)
-        return motions, start
+        return movements
 
-    def _unpack(self, kept: dict) -> tuple[list[Motion], float]:
+    def _encoding(self) -> tuple:
+        """What features depend on, for a work folder."""
+        if self.encoder is None:
+            return ()
+        from animate.expression_clip import encoder_facts
+
+        return (self.rate, encoder_facts(self.encoder))
+
+    def _unpack(self, kept: dict) -> list[Movement]:
         people: dict[int, dict] = {}
         for name, value in kept.items():
             number, _, key = name.partition(" ")
             people.setdefault(int(number), {})[key] = value
-        motions = []
+        movements = []
         for number in sorted(people):
-            motion, start, notes = unpack_motion(people[number])
-            motions.append(motion)
+            movement, notes = _unpack(people[number])
+            movements.append(movement)
         for note in notes:
             self.report.note(note)
-        return motions, start
+        return movements
 
-    def _track(self, path: Path, choose, alone: bool) -> tuple[list[Motion], float]:
+    def _track(self, path: Path, choose, alone: bool) -> list[Movement]:
         from animate.media import VideoReader
         from animate.motion import Motion
 
         with (
             self.report.stage("tracking"),
-            VideoReader(path, start=self.trim[0], end=self.trim[1]) as reader,
+            VideoReader(path, fps=self._rate(), start=self.trim[0], end=self.trim[1]) as reader,
         ):
             frames = self.progress.follow(reader, f"tracking {path.name}", reader.frames)
             tracks = self.tracker.track(frames, reader.fps, max_faces=1 if alone else None, name=path)
             note_faults(reader, self.report, f"driving clip {path.name}")
-            return [Motion.from_track(track, source=path.name) for track in choose(tracks)], reader.start
+            chosen = choose(tracks)
+            motions = [Motion.from_track(track, source=path.name) for track in chosen]
+        features = [None] * len(chosen)
+        if self.encoder is not None:
+            made = encode_people(path, chosen, self.trim, self.encoder, self.report, self.progress)
+            features = [one.features for one in made]
+        return [
+            Movement(motion, reader.start, reader.info.fps, one) for motion, one in zip(motions, features, strict=True)
+        ]
+
+    def _rate(self) -> Fraction | None:
+        return None if self.encoder is None else self.rate
 
     def look(self, role: Role, movement: Movement, faces: Sequence[Face]) -> Look:
         """How the person of a role looks; with a picture where it comes from a clip."""
@@ -157,6 +190,23 @@ def is_crowd(roles: Sequence[Role], cast: Cast) -> bool:
     if len(roles) != 1 or not (is_order(cast.order) or cast.order == BEST_MATCH):
         return False
     return roles[0].kind == "driving" and roles[0].face is None and roles[0].person is None
+
+
+def _pack(movement: Movement, notes: list[str]) -> dict[str, np.ndarray]:
+    """As arrays; clips without features as `pack_motion` does it."""
+    import numpy as np
+
+    packed = pack_motion(movement.motion, movement.start, notes)
+    if movement.features is not None:
+        rate = np.frombuffer(str(movement.rate).encode(), np.uint8)
+        packed |= {"features": movement.features, "clip rate": rate}
+    return packed
+
+
+def _unpack(kept: dict[str, np.ndarray]) -> tuple[Movement, list[str]]:
+    features, rate = kept.pop("features", None), kept.pop("clip rate", None)
+    motion, start, notes = unpack_motion(kept)
+    return Movement(motion, start, None if rate is None else Fraction(rate.tobytes().decode()), features), notes
 
 
 def _by_reference(persons: Iterable) -> bool:

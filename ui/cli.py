@@ -15,9 +15,10 @@ import typer
 from animate.errors import MienError, OptionError
 from animate.full_size_options import FullSizeOptions
 
-from . import cli_motion, cli_talk, cli_train, cli_weights
+from . import cli_bench, cli_doctor, cli_motion, cli_talk, cli_train, cli_verify, cli_weights
 from . import cli_options as shared
 from .cli_options import FACES, MOVE, OUTPUT
+from .config_file import ConfigCommand
 
 EXIT_PROBLEM = 1  # `mien check` found something that makes the job fail
 EXIT_ERROR = 2  # a MienError or a mistake in the options
@@ -34,6 +35,7 @@ app = typer.Typer(
 app.add_typer(cli_motion.app, name="motion")
 app.add_typer(cli_weights.app, name="weights")
 app.add_typer(cli_train.app, name="train")
+app.add_typer(cli_bench.app, name="bench")
 
 
 def _print_version(wanted: bool) -> None:
@@ -55,12 +57,13 @@ def _global_options(
         os.environ["MIEN_DEBUG"] = "1"
 
 
-@app.command()
+@app.command(cls=ConfigCommand)
 def animate(
     source: Annotated[Path, typer.Option("--source", "-s", help="Portrait: any picture with a face.")],
     output: shared.VideoOutput,
     driving: shared.Drivers = None,
     motion: shared.Motions = None,
+    config: shared.Config = None,
     relative: Annotated[
         bool,
         typer.Option(
@@ -84,6 +87,7 @@ def animate(
     trim_end: Annotated[
         float | None, typer.Option("--trim-end", help="End at this second of the clip.", rich_help_panel=MOVE)
     ] = None,
+    fps: shared.Fps = None,
     face: shared.PortraitFace = "largest",
     faces: shared.Faces = None,
     cast: shared.CastFile = None,
@@ -105,7 +109,10 @@ def animate(
         typer.Option("--side-by-side", help="Show portrait, driver and result in a row.", rich_help_panel=OUTPUT),
     ] = False,
     overwrite: shared.Overwrite = True,
+    sign: shared.Sign = None,
+    sign_with: shared.SignWith = None,
     report: shared.Report = None,
+    as_json: shared.Json = False,
     quiet: shared.Quiet = False,
     model: shared.Model = "mini",
     steps: shared.Steps = None,
@@ -131,7 +138,8 @@ def animate(
     from .animate_job import AnimateOptions, run
     from .cast_options import animate_cast
 
-    arguments.pop("quiet")
+    for name in ("quiet", "as_json", "config"):
+        arguments.pop(name)
     clips, motions = (arguments.pop(name) or [] for name in ("driving", "motion"))
     arguments["cast"] = animate_cast(
         clips, motions, *(arguments.pop(name) for name in ("faces", "cast", "ends", "sound"))
@@ -142,11 +150,13 @@ def animate(
     arguments["full_size"] = FullSizeOptions(
         **{field.name: arguments.pop(field.name) for field in fields(FullSizeOptions)}
     )
-    shared.run_job(run, AnimateOptions(**arguments), quiet)
+    shared.run_job(run, AnimateOptions(**arguments), quiet, as_json)
 
 
-app.command()(cli_talk.talk)
-app.command()(cli_talk.dub)
+app.command(cls=ConfigCommand)(cli_talk.talk)
+app.command(cls=ConfigCommand)(cli_talk.dub)
+app.command()(cli_verify.verify)
+app.command()(cli_doctor.doctor)
 
 
 @app.command()
@@ -179,6 +189,27 @@ def models(
     from .cli_weights import list_weights
 
     list_weights(as_json=as_json)
+
+
+@app.command()
+def ui(
+    host: Annotated[str, typer.Option("--host", help="Address to serve at; 0.0.0.0 is every one.")] = "127.0.0.1",
+    port: Annotated[
+        int | None, typer.Option("--port", help="Port; unless given the first free one from 7860 on.")
+    ] = None,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
+    max_upload: Annotated[int, typer.Option("--max-upload", min=1, help="Largest file, MB.")] = 512,
+    max_seconds: Annotated[float, typer.Option("--max-seconds", help="Longest clip or sound.")] = 120.0,
+    max_waiting: Annotated[int, typer.Option("--max-waiting", min=1, help="Jobs that may wait in the queue.")] = 32,
+    model: shared.Model = "mini",
+    device: shared.Device = "cpu",
+) -> None:
+    """Open the web page: portraits, talking, dubbing, sliders and the camera in a browser, on this machine alone."""
+    from .web import Settings, run
+    from .web_limits import Limits
+
+    limits = Limits(upload_mb=max_upload, seconds=max_seconds, waiting=max_waiting)
+    run(Settings(host, port, browser, model, device, limits))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -41,6 +41,7 @@ def extract(
     smooth: Annotated[float | None, typer.Option("--smooth", min=0, max=1, help="Steady it, 0 to 1.")] = None,
     source: Source = "",
     licence: Licence = "",
+    as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Save the movements of a video as a motion file."""
@@ -67,7 +68,7 @@ def extract(
         motion = motion.smooth(smooth)
     motion.source, motion.licence = source or driving.name, licence
     motion.save(output)
-    _say(quiet, f"{output}: {_summary(motion)}")
+    _tell(output, motion, quiet, as_json)
 
 
 @app.command()
@@ -88,8 +89,9 @@ def info(motion: MotionArgument, as_json: Json = False) -> None:
 def trim(
     motion: MotionArgument,
     output: Output,
-    start: Annotated[float, typer.Option("--start", help="Begin at this second.")] = 0.0,
-    end: Annotated[float | None, typer.Option("--end", help="End at this second.")] = None,
+    start: Annotated[float, typer.Option("--trim-start", "--start", help="Begin at this second.")] = 0.0,
+    end: Annotated[float | None, typer.Option("--trim-end", "--end", help="End at this second.")] = None,
+    as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Cut a stretch out of a motion file."""
@@ -100,13 +102,14 @@ def trim(
     check_output(output, [path])
     trimmed = _load(path).trim(start, end)
     trimmed.save(output)
-    _say(quiet, f"{output}: {_summary(trimmed)}")
+    _tell(output, trimmed, quiet, as_json)
 
 
 @app.command()
 def join(
     motions: Annotated[list[str], typer.Argument(metavar="MOTION…", help="Two or more motions, in order.")],
     output: Output,
+    as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Put motions one after the other; the first one's frame rate holds."""
@@ -118,7 +121,7 @@ def join(
 
     joined = Motion.join([_load(path) for path in paths])
     joined.save(output)
-    _say(quiet, f"{output}: {_summary(joined)}")
+    _tell(output, joined, quiet, as_json)
 
 
 @app.command("list")
@@ -144,6 +147,7 @@ def list_motions(as_json: Json = False) -> None:
 def to_arkit(
     motion: MotionArgument,
     output: Annotated[Path, typer.Option("--output", "-o", help="CSV file to write.")],
+    as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Write a motion as ARKit's 52 curves (CSV, one row a frame)."""
@@ -153,7 +157,7 @@ def to_arkit(
 
     loaded = _load(path)
     arkit.motion_to_arkit_csv(loaded, output)
-    _say(quiet, f"{output}: {_summary(loaded)}")
+    _tell(output, loaded, quiet, as_json)
 
 
 @app.command("from-arkit")
@@ -163,6 +167,7 @@ def from_arkit(
     fps: Annotated[str, typer.Option("--fps", help="Frame rate of the curves, such as 60 or 30000/1001.")] = "60",
     source: Source = "",
     licence: Licence = "",
+    as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Make a motion file from ARKit's 52 curves."""
@@ -173,7 +178,7 @@ def from_arkit(
 
     motion = arkit.motion_from_arkit_csv(curves, rate, source=source or curves.name, licence=licence)
     motion.save(output)
-    _say(quiet, f"{output}: {_summary(motion)}")
+    _tell(output, motion, quiet, as_json)
 
 
 def parse_fps(text: str) -> Fraction:
@@ -213,6 +218,13 @@ def _summary(motion: Motion) -> str:
     facts = facts_of(motion)
     bridged = f", {facts['bridged']} of them bridged" if facts["bridged"] else ""
     return f"{facts['frames']} frames{bridged}, {facts['seconds']} s at {facts['fps']} frames/s."
+
+
+def _tell(output: Path, motion: Motion, quiet: bool, as_json: bool) -> None:
+    """Says what was written: to a person on standard error, as JSON on standard output."""
+    if as_json:
+        print(json.dumps({"file": str(output), **facts_of(motion)}, indent=2, ensure_ascii=False))
+    _say(quiet, f"{output}: {_summary(motion)}")
 
 
 def _say(quiet: bool, sentence: str) -> None:

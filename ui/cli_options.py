@@ -66,6 +66,15 @@ Style = Annotated[
         rich_help_panel=MOVE,
     ),
 ]
+Fps = Annotated[
+    str | None,
+    typer.Option(
+        "--fps",
+        help="Frames per second, such as 25 or 30000/1001; unless given the (fastest) driver's own, or 25 with "
+        "fantasy-portrait.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 PortraitFace = Annotated[
     str,
     typer.Option(
@@ -136,11 +145,39 @@ Report = Annotated[
     Path | None, typer.Option("--report", help="Write the run's report as JSON.", rich_help_panel=OUTPUT)
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.", rich_help_panel=OUTPUT)]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print the run's report as JSON on standard output.", rich_help_panel=OUTPUT)
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        help="YAML or JSON file with any of these options, or a run's report to be replayed; the command line wins.",
+    ),
+]
+Sign = Annotated[
+    bool | None,
+    typer.Option(
+        "--sign/--no-sign",
+        help="Sign the output (C2PA); unless given, where the extra `provenance` is installed.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+SignWith = Annotated[
+    tuple[Path, Path] | None,
+    typer.Option(
+        "--sign-with",
+        metavar="CERT.pem KEY.pem",
+        help="Your certificate with its chain, and its key; without them a test certificate that nobody trusts. "
+        "MIEN_SIGN_CERT and MIEN_SIGN_KEY do the same.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 Model = Annotated[
     str,
     typer.Option(
         "--model",
-        help="mini, follow-your-emoji (large, for a GPU), or a folder with a trained model.",
+        help="mini, follow-your-emoji or fantasy-portrait (large, for a GPU), or a folder with a trained model.",
         rich_help_panel=MODEL,
     ),
 ]
@@ -237,10 +274,14 @@ SpeechMethod = Annotated[
 ]
 
 
-def run_job(run, options, quiet: bool) -> None:
-    """Runs a command's work and says at its end what it did."""
+def run_job(run, options, quiet: bool, as_json: bool = False) -> None:
+    """Runs a command's work; says at its end what it did on standard error, and as JSON on standard output."""
+    import json
+
     from .console import Progress, err_console
 
     result = run(options, Progress(quiet))
+    if as_json:
+        print(json.dumps(result.as_dict(), indent=2, ensure_ascii=False))
     if not quiet:
         err_console().print(result.paragraph(), markup=False)

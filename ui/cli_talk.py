@@ -15,6 +15,7 @@ def talk(
     source: Annotated[Path, typer.Option("--source", "-s", help="Portrait: any picture with a face.")],
     output: shared.VideoOutput,
     audio: shared.Speeches = None,
+    config: shared.Config = None,
     pose_from: Annotated[
         Path | None,
         typer.Option(
@@ -61,7 +62,10 @@ def talk(
         Path | None,
         typer.Option("--save-motion", help="Write the movement as a motion file as well.", rich_help_panel=OUTPUT),
     ] = None,
+    sign: shared.Sign = None,
+    sign_with: shared.SignWith = None,
     report: shared.Report = None,
+    as_json: shared.Json = False,
     quiet: shared.Quiet = False,
     model: shared.Model = "mini",
     speech_model: shared.SpeechModel = "mini",
@@ -79,17 +83,19 @@ def talk(
     from .cast_options import talk_cast
     from .talk_job import TalkJob, run
 
-    arguments.pop("quiet")
+    for name in ("quiet", "as_json", "config"):
+        arguments.pop(name)
     sounds = arguments.pop("audio") or []
     arguments["cast"] = talk_cast(sounds, *(arguments.pop(name) for name in ("faces", "cast", "turns")))
     arguments["audio"] = Path(sounds[0]) if arguments["cast"] is None else None
-    shared.run_job(run, TalkJob(**arguments), quiet)
+    shared.run_job(run, TalkJob(**arguments), quiet, as_json)
 
 
 def dub(
     video: Annotated[Path, typer.Option("--video", "-v", help="Video of the person who is to say something else.")],
     audio: shared.Speech,
     output: shared.VideoOutput,
+    config: shared.Config = None,
     longer: Annotated[
         str,
         typer.Option(
@@ -131,7 +137,10 @@ def dub(
         bool, typer.Option("--side-by-side", help="Show the video and the result in a row.", rich_help_panel=OUTPUT)
     ] = False,
     overwrite: shared.Overwrite = True,
+    sign: shared.Sign = None,
+    sign_with: shared.SignWith = None,
     report: shared.Report = None,
+    as_json: shared.Json = False,
     quiet: shared.Quiet = False,
     model: shared.Model = "mini",
     speech_model: shared.SpeechModel = "mini",
@@ -148,5 +157,6 @@ def dub(
     arguments = dict(locals())
     from .dub_job import DubJob, run
 
-    arguments.pop("quiet")
-    shared.run_job(run, DubJob(**arguments), quiet)
+    for name in ("quiet", "as_json", "config"):
+        arguments.pop(name)
+    shared.run_job(run, DubJob(**arguments), quiet, as_json)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -33,7 +35,7 @@ Run = Annotated[Path, typer.Option("--output", "-o", help="Folder for checkpoint
 Batch = Annotated[int, typer.Option("--batch", help="Samples on one process at once.", rich_help_panel=SPEED)]
 Accumulate = Annotated[int, typer.Option("--accumulate", help="Batches that make one step.", rich_help_panel=SPEED)]
 Size = Annotated[int, typer.Option("--size", help="Side of the pictures, px.")]
-Style = Annotated[str, typer.Option("--style", help="Landmark maps: follow-your-emoji, aniportrait.")]
+Style = Annotated[str, typer.Option("--map-style", "--style", help="Landmark maps: follow-your-emoji, aniportrait.")]
 Rate = Annotated[float, typer.Option("--learning-rate", help="The highest learning rate.")]
 Warmup = Annotated[int, typer.Option("--warmup", help="Steps in which the learning rate rises.")]
 Gamma = Annotated[
@@ -65,6 +67,7 @@ Seed = Annotated[int, typer.Option("--seed", min=0, help="Same seed, data and se
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.", rich_help_panel=RUN)]
 SaveEvery = Annotated[int, typer.Option("--save-every", min=1, help="Steps between checkpoints.", rich_help_panel=RUN)]
 Keep = Annotated[int, typer.Option("--keep", min=1, help="Checkpoints that stay.", rich_help_panel=RUN)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON at the end.", rich_help_panel=RUN)]
 Minutes = Annotated[
     float, typer.Option("--minutes", help="Stop after so many, with a checkpoint.", rich_help_panel=RUN)
 ]
@@ -79,6 +82,7 @@ def prepare(
     shortest: Annotated[int, typer.Option("--shortest", help="Leave out shots of fewer frames.")] = 16,
     smallest_face: Annotated[int, typer.Option("--smallest-face", help="Leave out smaller faces, px.")] = 96,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Videos at the same time.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON at the end.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
 ) -> None:
     """Cut the faces out of videos and find their landmarks.
@@ -96,6 +100,8 @@ def prepare(
         summary = build(videos, output, config, workers, lambda items, total: progress.follow(items, "videos", total))
     except KeyboardInterrupt:
         raise Interrupted(f"interrupted: the same command goes on with what is in {output}.") from None
+    if as_json:
+        print(json.dumps({"folder": str(output), **asdict(summary)}, indent=2, ensure_ascii=False))
     if not quiet:
         for sentence in summary.skipped:
             err_console().print(f"left out: {sentence}", markup=False)
@@ -147,6 +153,7 @@ def image(
     save_every: SaveEvery = 1000,
     keep: Keep = 2,
     minutes: Minutes = 1e9,
+    as_json: Json = False,
 ) -> None:
     """Stage 1: image pairs; everything learns but the motion modules."""
     _train(dict(locals()), "image", None)
@@ -186,6 +193,7 @@ def motion(
     save_every: SaveEvery = 1000,
     keep: Keep = 2,
     minutes: Minutes = 1e9,
+    as_json: Json = False,
 ) -> None:
     """Stage 2: clips; the motion modules learn, all else stays."""
     arguments = dict(locals())
@@ -214,7 +222,7 @@ def _train(arguments: dict, stage: str, motion_from: Path | None) -> None:
 
     from .console import err_console
 
-    data, base, output = (arguments.pop(name) for name in ("data", "base", "output"))
+    data, base, output, as_json = (arguments.pop(name) for name in ("data", "base", "output", "as_json"))
     machine = {name: arguments.pop(name) for name in ("precision", "device", "workers")}
     loop = {name: arguments.pop(name) for name in ("resume", "save_every", "keep", "minutes")}
     recipe = StageConfig(stage=stage, **arguments)
@@ -228,4 +236,6 @@ def _train(arguments: dict, stage: str, motion_from: Path | None) -> None:
     if trainer.main:
         found = last_checkpoint(output)
         err_console().print(f"step {step} of {recipe.steps}: {found / 'pipeline'}", markup=False)
+        if as_json:
+            print(json.dumps({"step": step, "steps": recipe.steps, "model": str(found / "pipeline")}, indent=2))
     trainer.accelerator.end_training()

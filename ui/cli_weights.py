@@ -53,6 +53,7 @@ def pull(
         Path | None, typer.Option("--folder", help="Put the files here instead of Hugging Face's cache.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Get them again, also when they are here.")] = False,
+    as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Get the files of one model and check them. HF_HOME and HF_HUB_OFFLINE are respected."""
@@ -62,8 +63,11 @@ def pull(
     record = get(name)
     if not record.commercial_use:
         _say(quiet, f"{name}: {record.licence}; not for commercial use.")
-    for path in fetch(record, folder, force, lambda file: _say(quiet, f"fetching {file} …")):
+    paths = fetch(record, folder, force, lambda file: _say(quiet, f"fetching {file} …"))
+    for path in paths:
         _say(quiet, str(path))
+    if as_json:
+        print(json.dumps({"name": name, "licence": record.licence, "files": [str(path) for path in paths]}, indent=2))
 
 
 @app.command()
@@ -117,10 +121,11 @@ def convert(
     ] = None,
     vae: Annotated[Path | None, typer.Option("--vae", help="The VAE, a folder or file (sd-vae-ft-mse).")] = None,
     base: Annotated[
-        Path | None, typer.Option("--base", help="Wan2.1-I2V-14B-720P's folder, for fantasy-portrait (wan-i2v-720p).")
+        Path | None, typer.Option("--base", "-b", help="Wan2.1-I2V-14B-720P's folder, for fantasy-portrait.")
     ] = None,
     dtype: Annotated[str, typer.Option("--dtype", help="keep, float32, float16 or bfloat16.")] = "keep",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder if it is there.")] = False,
+    as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Turn published checkpoints into a model folder of safetensors. The only command that opens a pickle."""
@@ -130,6 +135,8 @@ def convert(
         family, folder, output, image_encoder, vae, base, dtype, overwrite, lambda part: _say(quiet, f"{part} …")
     )
     _say(quiet, f"{target}: ready for `--model {target if output else family}`.")
+    if as_json:
+        print(json.dumps({"family": family, "folder": str(target)}, indent=2))
 
 
 def _as_dict(file: FileState) -> dict[str, str | None]:

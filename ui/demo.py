@@ -56,6 +56,7 @@ def write_sheet(video: Path, path: Path) -> None:
     """Writes the contact sheet of a video: round the largest face, or all of it where there is none."""
     from animate.faces import create_tracker
     from animate.media import VideoReader, write_image
+    from animate.provenance import Provenance
 
     with VideoReader(video) as reader:
         tracker = create_tracker()
@@ -63,7 +64,7 @@ def write_sheet(video: Path, path: Path) -> None:
         tracker.close()
         rows, columns = head_window(faces[0].box, reader.height, reader.width) if faces else (slice(None),) * 2
         count = reader.frames or sum(1 for _ in reader)
-        write_image(path, contact_sheet((frame[rows, columns] for frame in reader), count))
+        write_image(path, contact_sheet((frame[rows, columns] for frame in reader), count), Provenance("contact sheet"))
 
 
 def head_window(box: np.ndarray, height: int, width: int) -> tuple[slice, slice]:

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 from animate.errors import MediaError
 
 from .console import Progress
-from .report import RunReport, mien_version
+from .report import RunReport
 
 if TYPE_CHECKING:
     import numpy as np
 
     from animate.media import VideoReader
     from animate.portrait import Portrait
+    from animate.provenance import Provenance
+    from animate.signing import Credential
 
     from .job import DrawingJob
 
@@ -40,8 +42,10 @@ def write_video(
     second at the first frame. what: of which the video's tag says that it is AI-generated.
     """
     from animate.media import VideoWriter
+    from animate.provenance import Provenance
 
     audio, audio_start = sound or (None, 0.0)
+    provenance = Provenance(what, job.model)
     with ExitStack() as resources:
         writer = resources.enter_context(
             VideoWriter(
@@ -52,7 +56,8 @@ def write_video(
                 audio=audio,
                 audio_start=audio_start,
                 alpha=alpha,
-                metadata={"comment": f"AI-generated {what}, Mien {mien_version()}"},
+                provenance=provenance,
+                credential=job.credential,
             )
         )
         frames = progress.follow(frames, "animating", total)
@@ -70,6 +75,27 @@ def write_video(
     for sentence in writer.warnings:
         report.note(sentence)
     report.fps, report.sound = str(fps), writer.sound
+    note_provenance(report, provenance, job.credential, job.sign)
+
+
+def note_provenance(
+    report: RunReport, provenance: Provenance, credential: Credential | None, wanted: bool | None
+) -> None:
+    """Says in the report what the output says of where it comes from, and who signed that. wanted: `--sign`."""
+    from animate.provenance import SOURCE_TYPE
+    from animate.signing import SIGNABLE, available
+
+    report.provenance = {
+        "created": provenance.when,
+        "digital_source_type": SOURCE_TYPE,
+        "signed_by": None if credential is None else credential.name,
+        "test_certificate": credential is not None and credential.test,
+    }
+    suffix = Path(report.output).suffix.lower()
+    if credential is None and suffix not in ("", *SIGNABLE) and available() and wanted is None:
+        report.note(f"It is not signed: C2PA has no place in {suffix} files.")
+    if credential is not None and credential.test:
+        report.note("It is signed (C2PA) with a local test certificate, which nobody trusts: --sign-with takes yours.")
 
 
 def note_faults(reader: VideoReader, report: RunReport, what: str) -> None:

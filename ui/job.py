@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING
 from animate.caching import check_cache
 
 from . import options as words
+from .command_line import options_of
 from .people import tracker_name
 from .report import RunReport, peak_memory_mb
+from .signature import find_credential
 
 if TYPE_CHECKING:
     from animate.animator import PortraitAnimator
     from animate.faces import FaceTracker
     from animate.full_size_options import FullSizeOptions
+    from animate.signing import Credential
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +27,10 @@ class DrawingJob:
     """The options that `mien animate`, `mien talk` and `mien dub` share; defaults are the command line's.
 
     strength is the command line's word, see `ui.options`; strengths is what it means.
-    cache is the feature cache's name, see `animate.caching`. Raises OptionError for what is not understood.
+    cache is the feature cache's name, see `animate.caching`.
+    sign: whether the output is signed (C2PA); None where it can be. sign_with: certificate and key, as PEM files.
+    credential: what signs it, once the job has begun.
+    Raises OptionError for what is not understood.
     """
 
     output: Path
@@ -43,14 +49,18 @@ class DrawingJob:
     method: str = "mini"
     full_size: FullSizeOptions | None = None
     cache: str = "off"
+    sign: bool | None = None
+    sign_with: tuple[Path, Path] | None = None
     strengths: dict[str, float] = field(init=False)
+    credential: Credential | None = field(init=False, default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_cache(self.cache)
         object.__setattr__(self, "strengths", words.parse_strengths(self.strength))
 
     def begin(self, command: str, source: str | Path, driving: str | Path) -> RunReport:
-        """An empty report of this job."""
+        """An empty report of this job. Raises OptionError where the output cannot be signed as asked."""
+        object.__setattr__(self, "credential", find_credential(self.output, self.sign, self.sign_with))
         return RunReport(
             source=str(source),
             driving=str(driving),
@@ -59,6 +69,7 @@ class DrawingJob:
             model=self.model,
             method=self.method,
             seed=self.seed,
+            options=options_of(self, None if self.report is None else self.report.parent),
         )
 
     def open_tracker(self, resources: ExitStack) -> FaceTracker:

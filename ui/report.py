@@ -8,19 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from animate.provenance import mien_version
+
 SCHEMA_VERSION = 1
-
-
-def mien_version() -> str:
-    """The installed version; "unknown" when the source tree was never installed."""
-    try:
-        return version("mien")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 @dataclass
@@ -32,6 +25,9 @@ class RunReport:
     bridged_frames: frame numbers (from 0) that had no face and were interpolated; `mien dub` leaves them as they are.
     cast: of several faces, one entry a driver: which face it moved and how it was made to fit.
     cache: which denoising steps were computed and which forecast, with `--cache`; else empty.
+    provenance: what the output says of where it comes from, and who signed that.
+    options: every option in the command line's words, to be replayed with `--config`; paths are relative to the folder
+        that the report lies in, absolute where it lies in none.
     notes: sentences about everything that was skipped, replaced or may surprise.
     """
 
@@ -54,6 +50,8 @@ class RunReport:
     cast: list[dict[str, Any]] = field(default_factory=list)
     cache: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    provenance: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

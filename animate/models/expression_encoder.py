@@ -185,11 +185,18 @@ def load_encoder(
     return encoder.float().to(device).eval()
 
 
-def _find() -> Path:
+def find_encoder() -> Path | None:
+    """The published checkpoint, where it is on this machine."""
     record = get(RECORD)
     folder = find_folder(record)
-    if folder is None:
+    return None if folder is None else folder / Path(record.files[0]).name
+
+
+def _find() -> Path:
+    path = find_encoder()
+    if path is None:
         raise WeightsError(
-            f"Expression features of a video need PD-FGC's encoder, which is not on this machine: {how_to_get(record)}."
+            "Expression features of a video need PD-FGC's encoder, which is not on this machine: "
+            f"{how_to_get(get(RECORD))}."
         )
-    return folder / Path(record.files[0]).name
+    return path

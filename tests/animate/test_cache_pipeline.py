@@ -208,6 +208,16 @@ def test_the_tally_is_as_large_for_a_long_run_as_for_a_short_one():
     assert tally.to_dict() == {}
 
 
+def test_a_step_counts_once_for_all_halves_of_guidance():
+    report = CacheReport(enabled=True)
+    report.context("cond").computed, report.context("cond").forecast = [0, 1, 4], [2, 3]
+    report.context("uncond").computed, report.context("uncond").forecast = [0, 1, 3, 4], [2]
+    tally = CacheTally()
+    tally.add(report)
+    facts = tally.to_dict()
+    assert facts["computed_by_step"] == {0: 1, 1: 1, 3: 1, 4: 1} and facts["forecast_by_step"] == {2: 1}
+
+
 @pytest.fixture(scope="module")
 def portrait(astronaut):
     return Portrait.from_image(np.ascontiguousarray(astronaut[:256, 96:352]))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from animate import pose
-from animate.ensemble import ENDS, together
+from animate.ensemble import BLEND, ENDS, fit_features, together
 from animate.errors import OptionError
 from animate.measures import gaze_of
 from animate.motion import Motion
@@ -100,3 +100,37 @@ def test_one_sentence_for_what_cannot_be(smile, arguments, words):
     motions, *rest = arguments
     with pytest.raises(OptionError, match=words):
         together([smile] if motions is None else motions, *rest)
+
+
+class TestFeatures:
+    """Of an encoder: numbers of which nobody says what rest is."""
+
+    @pytest.fixture
+    def features(self) -> np.ndarray:
+        return np.linspace([0, 5], [9, -4], 40, dtype=np.float32)
+
+    @pytest.mark.parametrize("ends", ENDS)
+    def test_what_is_long_enough_is_cut(self, features, ends):
+        assert np.array_equal(fit_features(features, 40, ends), features)
+        assert np.array_equal(fit_features(features, 7, ends), features[:7])
+
+    def test_the_last_frame_is_held(self, features):
+        held = fit_features(features, 60, "hold")
+        assert np.array_equal(held[:40], features) and (held[40:] == features[-1]).all() and held.dtype == np.float32
+
+    def test_a_loop_begins_again_without_a_jump(self, features):
+        looped = fit_features(features, 100, "loop", 25)
+        assert looped.shape == (100, 2) and np.abs(np.diff(looped, axis=0)).max() < 2
+        reach = round(BLEND * 25)
+        for first in (0, 40):
+            inner = slice(first + (reach if first else 0), first + 40 - reach)
+            wanted = features[reach if first else 0 : 40 - reach]
+            assert np.allclose(looped[inner], wanted, atol=1e-6), "away from the seams it is the clip's own"
+
+    def test_one_frame_is_looped(self, features):
+        assert np.array_equal(fit_features(features[:1], 3, "loop"), features[[0, 0, 0]])
+
+    def test_unknown_ends_and_no_frame_are_refused(self, features):
+        for frames, ends in ((5, "bounce"), (0, "hold")):
+            with pytest.raises(OptionError):
+                fit_features(features, frames, ends)

@@ -14,11 +14,12 @@ from animate.expression_animator import ExpressionAnimator, face_boxes
 from animate.expression_loading import load_expression_pipeline, write_empty_prompt
 from animate.expression_options import ExpressionOptions
 from animate.full_size_options import FullSizeOptions
-from animate.group import Part
+from animate.group import ExpressionPart, Part
 from animate.pipelines.expression import ExpressionPipeline
 from animate.pipelines.latent_film import LatentItems, StreamingDecoder, latent_windows, window_frames
 from animate.portrait import Portrait
 from animate.work_folder import WorkFolder
+from weights import places
 
 torch.set_num_threads(1)
 
@@ -178,7 +179,7 @@ class TestFilm:
     def test_the_cache_is_used_and_counted(self, load, portrait, talk):
         animator = load(steps=20, cache="fast")
         film(animator, portrait, talk, 5)
-        assert animator.cached.clips == 1 and animator.cached.computed.total() == 2 * 20  # both halves of guidance
+        assert animator.cached.clips == 1 and animator.cached.computed.total() == 20, "each step once, not once a half"
 
 
 class TestGroup:
@@ -188,6 +189,24 @@ class TestGroup:
         swapped = list(load().animate_group(group, [Part(0, other), Part(1, one)]))
         assert len(made) == 6 and made[0].shape == group.image.shape
         assert not same(made, swapped)
+
+    def test_clips_and_motions_drive_side_by_side(self, load, group, talk):
+        features = np.random.default_rng(0).normal(size=(6, 554)).astype(np.float32)
+        both = [ExpressionPart(1, features), Part(0, talk.take(slice(0, 6)))]
+        made = list(load().animate_group(group, both))
+        assert len(made) == 6
+        assert not same(made, list(load().animate_group(group, [both[0], Part(0, talk.take(slice(30, 36)))])))
+        assert not same(made, list(load().animate_group(group, [ExpressionPart(1, features[::-1]), both[1]])))
+
+    def test_features_alone_are_the_encoders_own(self, load, group):
+        features = np.random.default_rng(0).normal(size=(6, 554)).astype(np.float32)
+        made = list(load().animate_group(group, [ExpressionPart(1, features)]))
+        assert same(made, list(load().animate_features(group, [features], (1,))))
+
+    @pytest.mark.parametrize("parts", [[], [2], [0, 0]])
+    def test_parts_that_cannot_be_drawn_are_refused(self, load, group, parts):
+        with pytest.raises(OptionError):
+            load().animate_group(group, [ExpressionPart(face, np.zeros((2, 554), np.float32)) for face in parts])
 
     def test_the_order_of_the_parts_does_not_matter(self, load, group, talk):
         one, other = talk.take(slice(0, 6)), talk.take(slice(30, 36))
@@ -241,6 +260,40 @@ class TestResume:
             load(**changes).animate(portrait, talk, work=WorkFolder(tmp_path))
         with pytest.raises(OptionError, match="not the same: movement"):
             load().animate(portrait, talk.take(slice(0, 9)), work=WorkFolder(tmp_path))
+
+    def test_a_work_folder_of_other_features_is_refused_at_once(self, load, portrait, tmp_path):
+        features = np.zeros((5, 554), np.float32)
+        list(load().animate_features(portrait, [features], work=WorkFolder(tmp_path)))
+        with pytest.raises(OptionError, match="not the same: movement"):
+            load().animate_features(portrait, [features + 1], work=WorkFolder(tmp_path))
+
+
+class TestEncoder:
+    """Which of both makes the features: the encoder or the motion projection."""
+
+    @pytest.fixture
+    def without(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("MIEN_WEIGHTS", str(tmp_path))
+        monkeypatch.setattr(places, "CACHE", tmp_path)
+
+    def test_clips_take_the_projection_where_the_encoder_is_missing(self, load, without):
+        assert load().encoder_for({"driving"}) is None
+
+    def test_neither_is_one_sentence(self, load, without):
+        animator = load()
+        animator.pipeline.register_modules(motion_projection=None)
+        with pytest.raises(
+            WeightsError, match=r"^[^\n]*pd_fpg\.pth[^\n]*mien weights pull pd-fgc[^\n]*train_projection"
+        ):
+            animator.encoder_for({"driving"})
+
+    @pytest.mark.parametrize("kinds", [{"motion"}, {"audio"}, {"driving", "motion"}])
+    def test_motions_and_sounds_need_the_projection(self, load, kinds):
+        animator = load()
+        assert animator.encoder_for(kinds - {"driving"}) is None
+        animator.pipeline.register_modules(motion_projection=None)
+        with pytest.raises(WeightsError, match=r"^[^\n]*no motion projection[^\n]*$"):
+            animator.encoder_for(kinds)
 
 
 class TestLoading:

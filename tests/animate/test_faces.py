@@ -246,7 +246,9 @@ class TestSelect:
         with pytest.raises(FaceError, match="3 faces were found"):
             select_face(self.faces, selector)
 
-    @pytest.mark.parametrize("selector", ["tallest", "left:", "left:x", 1.5, True, None])
+    @pytest.mark.parametrize(
+        "selector", ["tallest", "left:", "left:x", "²", "left-to-right:²", "--1", "-", "9" * 5000, 1.5, True, None]
+    )
     def test_a_selector_that_is_not_understood(self, selector):
         with pytest.raises(OptionError):
             select_face(self.faces, selector)

@@ -57,3 +57,74 @@ def mien(capfd):
         return code, captured.out, captured.err
 
     return run
+
+
+@pytest.fixture(scope="session")
+def duo(tmp_path_factory, files):
+    """A folder: duo.png, two people side by side, slow.mp4, 2 frames at 12.5 frames per second, and both.mp4,
+    of two people, just as long."""
+    from animate.media import VideoReader, VideoWriter, read_image, write_image
+
+    folder = tmp_path_factory.mktemp("duo")
+    face = read_image(files / "portrait.png")
+    write_image(folder / "duo.png", np.concatenate([face, face[:, ::-1]], axis=1))
+    with VideoReader(files / "clip.mp4") as reader:
+        frames = list(reader)
+    with VideoWriter(folder / "slow.mp4", 12.5, crf=5) as writer:
+        for frame in frames[:2]:
+            writer.write(frame[:, ::-1])
+    with VideoWriter(folder / "both.mp4", 12.5, crf=5) as writer:
+        for frame, other in zip(frames[:2], frames[2:4], strict=True):
+            writer.write(np.concatenate([frame, other[:, ::-1]], axis=1))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def encoder_weights(tmp_path_factory):
+    """A folder for MIEN_WEIGHTS with PD-FGC's encoder in its published size; its numbers are random."""
+    import torch
+
+    from animate.models.expression_encoder import ExpressionEncoder
+
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        encoder = ExpressionEncoder()
+        # untrained, the last map is negative everywhere, and nothing would come through
+        encoder.model.conv6.weight.normal_(std=0.5)
+        encoder.model.conv6.bias.fill_(1.0)
+        encoder.model.fc.weight.normal_()
+    folder = tmp_path_factory.mktemp("weights")
+    (folder / "pd-fgc").mkdir()
+    torch.save(encoder.state_dict(), folder / "pd-fgc/pd_fpg.pth")
+    return folder
+
+
+@pytest.fixture
+def with_encoder(encoder_weights, monkeypatch):
+    monkeypatch.setenv("MIEN_WEIGHTS", str(encoder_weights))
+
+
+@pytest.fixture(scope="session")
+def plain_folder(tiny_expression_folder, tmp_path_factory):
+    """The tiny model as it is published: without a motion projection."""
+    import json
+    import shutil
+
+    folder = tmp_path_factory.mktemp("plain") / "model"
+    shutil.copytree(tiny_expression_folder, folder)
+    shutil.rmtree(folder / "motion_projection")
+    index = json.loads((folder / "model_index.json").read_text())
+    index["motion_projection"] = [None, None]
+    (folder / "model_index.json").write_text(json.dumps(index))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def web_page():
+    """The real page on localhost, with limits that tests can reach."""
+    pytest.importorskip("gradio", reason="the extra `ui` is not installed")
+    from ui.web import Settings, served
+    from ui.web_limits import Limits
+
+    with served(Settings(limits=Limits(upload_mb=8, seconds=20, waiting=24))) as page:
+        yield page

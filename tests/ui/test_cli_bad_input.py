@@ -85,6 +85,8 @@ CASES = {
     "face reference that is not there": (["--face", "{bad}/nobody.jpg"], ["nobody.jpg", "does not exist"]),
     "trim backwards": (["--trim-start", "2", "--trim-end", "1"], ["--trim-end"]),
     "trim past the end": (["--trim-start", "90"], ["90"]),
+    "frame rate of nothing": (["--fps", "0"], ["--fps"]),
+    "face number that is none": (["--face", "²"], ["²", "largest"]),
     "unknown tracker": (["--tracker", "magic"], ["magic", "mediapipe"]),
     "unknown method": (["--method", "magic"], ["magic", "prior"]),
     "unknown model": (["--method", "mini", "--model", "{bad}/nothing"], ["nothing"]),

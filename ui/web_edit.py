@@ -1,0 +1,195 @@
+"""The tab Edit: a portrait with sliders. The warp answers while a slider moves, the network when it is let go."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from animate.sliders import RANGES, FaceSliders
+
+from .web_page import Page, output_name
+from .web_parts import command_output, example_portrait, gr, portrait_input
+from .web_tabs import examples
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from animate.animator import PortraitAnimator
+    from animate.still import Still
+
+KEPT = 4  # portraits that stay ready
+PREVIEW_SIDE = 640  # px of the preview's longer side
+LABELS = {
+    "yaw": "Turn the head (yaw)",
+    "pitch": "Raise the head (pitch)",
+    "roll": "Tilt the head (roll)",
+    "mouth_open": "Open the mouth",
+    "smile": "Smile",
+    "blink_left": "Shut the eye on the left",
+    "blink_right": "Shut the eye on the right",
+    "gaze_x": "Look left or right",
+    "gaze_y": "Look down or up",
+    "brows": "Brows",
+}
+
+
+class Studio:
+    """The portraits that were used last, each ready to be drawn."""
+
+    def __init__(self, page: Page):
+        self.page = page
+        self._stills: OrderedDict[tuple[str, int], Still] = OrderedDict()
+        self._lock = threading.Lock()
+        self._animator: PortraitAnimator | None = None
+        self._tracker = None
+        self._model = page.model
+
+    @property
+    def model(self) -> str:
+        """What draws, as a video's metadata name it."""
+        self.animator  # noqa: B018  (decides)
+        return self._model
+
+    @property
+    def animator(self) -> PortraitAnimator:
+        """mini, or the server's model where it is of mini's kind; loaded once."""
+        if self._animator is None:
+            from animate.animator import PortraitAnimator
+
+            chosen = PortraitAnimator.from_pretrained(self.page.model, device=self.page.device)
+            self._model = self.page.model if chosen.paints_regions else "mini"
+            self._animator = chosen if chosen.paints_regions else PortraitAnimator.from_pretrained("mini")
+        return self._animator
+
+    def still(self, path: Path, longest: int) -> Still:
+        """The portrait at most `longest` px on a side. Raises MediaError, FaceError with a sentence."""
+        from animate.faces import create_tracker
+        from animate.portrait import Portrait
+        from animate.still import Still, shrunk
+
+        with self._lock:
+            key = (f"{path}:{path.stat().st_mtime_ns}", longest)
+            if key in self._stills:
+                self._stills.move_to_end(key)
+                return self._stills[key]
+            if self._tracker is None:
+                self._tracker = create_tracker()
+            portrait = shrunk(Portrait.open(path, self._tracker), longest)
+            self._stills[key] = Still(portrait, self.animator)
+            while len(self._stills) > KEPT:
+                self._stills.popitem(last=False)
+            return self._stills[key]
+
+    def warm(self) -> None:
+        """Loads what the first slider would otherwise wait for."""
+        from animate.faces import create_tracker
+
+        with self._lock:
+            self.animator  # noqa: B018
+            self._tracker = self._tracker or create_tracker()
+
+
+def edit_tab(page: Page, studio: Studio) -> None:
+    """A portrait, a slider for each part of the face, the picture at once."""
+
+    def picture(portrait: str, values: tuple[float, ...], paint: bool) -> tuple[np.ndarray, FaceSliders, Path]:
+        path = page.check(portrait, "picture", "portrait")
+        sliders = FaceSliders(**dict(zip(RANGES, map(float, values), strict=True)))
+        longest = 16384 if paint else PREVIEW_SIDE
+        return studio.still(path, longest).draw(sliders.motion(), paint=paint), sliders, path
+
+    def preview(portrait: str, *values: float):
+        if not portrait:
+            return gr.skip()
+        with page.sentences():
+            return _flat(picture(portrait, values, paint=False)[0])
+
+    def edit(
+        portrait: str,
+        yaw: float = 0,
+        pitch: float = 0,
+        roll: float = 0,
+        mouth_open: float = 0,
+        smile: float = 0,
+        blink_left: float = 0,
+        blink_right: float = 0,
+        gaze_x: float = 0,
+        gaze_y: float = 0,
+        brows: float = 0,
+    ):
+        """Set a portrait's face. Angles in degrees; the others from 0, or -1, to 1.
+
+        Returns the picture, the PNG file, the motion file of one frame, and the command line that does the same.
+        """
+        from animate.media import write_image
+        from animate.provenance import Provenance
+
+        values = (yaw, pitch, roll, mouth_open, smile, blink_left, blink_right, gaze_x, gaze_y, brows)
+        with page.sentences(), page.workplace() as folder:
+            image, sliders, path = picture(portrait, values, paint=True)
+            name = output_name(path, "edited")
+            made = Provenance("portrait edit", studio.model)
+            write_image(folder / f"{name}.png", image, provenance=made)
+            sliders.motion().save(folder / f"{name}.safetensors")
+            line = f"mien animate -s {path.name} -m {name}.safetensors -o {name}-%05d.png"
+            yield _flat(image), str(folder / f"{name}.png"), str(folder / f"{name}.safetensors"), line
+
+    def released(portrait: str, *values: float):
+        if not portrait:
+            yield gr.skip(), gr.skip(), gr.skip(), gr.skip()
+            return
+        yield from edit(portrait, *values)
+
+    with gr.Row(elem_id="edit-grid"):  # on a phone the picture stays in sight above the sliders
+        with gr.Column(min_width=300):
+            portrait = portrait_input()
+            place = gr.Row()  # the examples fill sliders, which come below them
+        with gr.Column(min_width=300, elem_id="edit-out"):
+            result = gr.Image(label="Result", format="jpeg", interactive=False, height=420, buttons=["fullscreen"])
+        with gr.Column(min_width=300):
+            sliders = []
+            for name, (low, high) in RANGES.items():
+                step = 1 if high > 1 else 0.05
+                sliders.append(gr.Slider(low, high, 0, step=step, label=LABELS[name], elem_id=f"edit-{name}"))
+        with gr.Column(min_width=300):
+            with gr.Row():
+                reset = gr.Button("Back to the portrait")
+                run = gr.Button("Draw", variant="primary", elem_id="edit-run")
+            with gr.Row():
+                png = gr.DownloadButton("Picture (PNG)", elem_id="edit-png")
+                key = gr.DownloadButton("Key frame (.safetensors)", elem_id="edit-key")
+            command = command_output("The same on the command line, with the key frame", "edit")
+    with place:
+        example = example_portrait(page.work)
+        rows = example and [[str(example)] + [row.get(name, 0) for name in RANGES] for row in EXAMPLES.values()]
+        shown = examples(rows, [portrait, *sliders], list(EXAMPLES), "Try it: an astronaut's face, …")
+
+    inputs, outputs = [portrait, *sliders], [result, png, key, command]
+    painting = {"concurrency_limit": 1, "concurrency_id": "edit", "trigger_mode": "always_last"}
+    quick = {"queue": False, "show_progress": "hidden", "trigger_mode": "always_last", "api_visibility": "private"}
+    run.click(edit, inputs, outputs, api_name="edit", show_progress="minimal", **painting)
+    for slider in sliders:
+        slider.input(preview, inputs, result, **quick)
+        slider.release(released, inputs, outputs, api_visibility="private", show_progress="hidden", **painting)
+    drawn = {"api_visibility": "private", "show_progress": "minimal"} | painting
+    portrait.input(preview, inputs, result, **quick).then(released, inputs, outputs, **drawn)
+    reset.click(lambda: [0] * len(sliders), None, sliders, queue=False, api_visibility="private").then(
+        released, inputs, outputs, **drawn
+    )
+    if shown is not None:
+        shown.load_input_event.then(released, inputs, outputs, **drawn)
+
+
+EXAMPLES = {
+    "smiling": {"smile": 1, "yaw": 12},
+    "astonished": {"mouth_open": 0.8, "brows": 1},
+    "winking": {"blink_left": 1, "smile": 0.6, "roll": -8},
+}
+
+
+def _flat(image: np.ndarray) -> np.ndarray:
+    from animate.compositing import flatten
+
+    return flatten(image)
