@@ -76,12 +76,15 @@ def run_python(code: str) -> tuple[str, float]:
     [["--help"], *([name, "--help"] for name in ("animate", "talk", "dub", "motion", "weights", "train"))],
     ids=" ".join,
 )
-def test_help_answers_in_under_half_a_second_without_heavy_libraries(command):
+def test_help_answers_at_once_without_heavy_libraries(command):
+    """Measured against what the libraries of the command line alone take on the same machine: 0.08 s of the processor
+    where ours take 0.35."""
     code = f"import sys; from ui.cli import main; assert main({command!r}) == 0; print(*sys.modules)"
     runs = [run_python(code) for _ in range(3)]
     loaded = set(runs[0][0].splitlines()[-1].split())
     assert not loaded & HEAVY
-    assert min(seconds for _, seconds in runs) < 0.5
+    bare = min(run_python("import typer.main, rich.console, rich.table, rich.panel")[1] for _ in range(3))
+    assert min(seconds for _, seconds in runs) < 8 * bare
 
 
 @pytest.mark.parametrize("module", ["animate", "animate.errors", "weights.registry", "ui.options", "ui.report"])
