@@ -142,25 +142,27 @@ def edit_tab(page: Page, studio: Studio) -> None:
             return
         yield from edit(portrait, *values)
 
-    with gr.Row(elem_id="edit-grid"):  # on a phone the picture stays in sight above the sliders
-        with gr.Column(min_width=300):
-            portrait = portrait_input()
-            place = gr.Row()  # the examples fill sliders, which come below them
-        with gr.Column(min_width=300, elem_id="edit-out"):
-            result = gr.Image(label="Result", format="jpeg", interactive=False, height=420, buttons=["fullscreen"])
-        with gr.Column(min_width=300):
-            sliders = []
-            for name, (low, high) in RANGES.items():
-                step = 1 if high > 1 else 0.05
-                sliders.append(gr.Slider(low, high, 0, step=step, label=LABELS[name], elem_id=f"edit-{name}"))
-        with gr.Column(min_width=300):
-            with gr.Row():
-                reset = gr.Button("Back to the portrait")
-                run = gr.Button("Draw", variant="primary", elem_id="edit-run")
-            with gr.Row():
-                png = gr.DownloadButton("Picture (PNG)", elem_id="edit-png")
-                key = gr.DownloadButton("Key frame (.safetensors)", elem_id="edit-key")
-            command = command_output("The same on the command line, with the key frame", "edit")
+    with gr.Row(elem_id="edit-grid"):  # the picture stays in sight beside the sliders, on a phone above them
+        with gr.Column(min_width=300, elem_id="edit-left"):
+            with gr.Column():
+                portrait = portrait_input()
+                place = gr.Row()  # the examples fill sliders, which come below them
+            with gr.Column(elem_id="edit-sliders"):
+                sliders = []
+                for name, (low, high) in RANGES.items():
+                    step = 1 if high > 1 else 0.05
+                    sliders.append(gr.Slider(low, high, 0, step=step, label=LABELS[name], elem_id=f"edit-{name}"))
+        with gr.Column(min_width=300, elem_id="edit-right"):
+            with gr.Column(elem_id="edit-out"):
+                result = gr.Image(label="Result", format="jpeg", interactive=False, height=420, buttons=["fullscreen"])
+            with gr.Column(elem_id="edit-files"):
+                with gr.Row():
+                    reset = gr.Button("Back to the portrait")
+                    run = gr.Button("Draw", variant="primary", elem_id="edit-run")
+                with gr.Row():
+                    png = gr.DownloadButton("Picture (PNG)", elem_id="edit-png")
+                    key = gr.DownloadButton("Key frame (.safetensors)", elem_id="edit-key")
+                command = command_output("The same on the command line, with the key frame", "edit")
     with place:
         example = example_portrait(page.work)
         rows = example and [[str(example)] + [row.get(name, 0) for name in RANGES] for row in EXAMPLES.values()]

@@ -18,7 +18,10 @@ NOT_UPLOADED = "Only files that were uploaded to this page are read: upload the 
 STRENGTHS = ("eyes", "brows", "lips", "jaw", "gaze", "rotation", "translation")
 
 CSS = """
-.gradio-container { max-width: min(1400px, 100vw) !important; min-width: 0 !important; margin: 0 auto !important; }
+.gradio-container {
+  overflow: clip !important; max-width: min(1400px, 100vw) !important; min-width: 0 !important;
+  margin: 0 auto !important;
+}
 .mien-head h1 { margin: 0; }
 .mien-head p { margin: 0 0 .3em; opacity: .8; }
 .mien-status { min-height: 2.6em; overflow-wrap: anywhere; }
@@ -26,11 +29,13 @@ CSS = """
 .mien-status progress.idle { visibility: hidden; }
 .mien-live { display: flex; flex-wrap: wrap; gap: 12px; }
 .mien-live video, .mien-live canvas { flex: 1 1 280px; min-width: 0; width: 100%; max-width: 640px; background: #0003; }
-#edit-grid { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); align-items: start; }
+#edit-right { position: sticky !important; top: 0; align-self: flex-start !important; }
 @media (max-width: 640px) {
   .gradio-container, .gradio-container .app, .gradio-container :has(> main.contain) { padding: 4px !important; }
-  #edit-grid { grid-template-columns: minmax(0, 1fr) !important; }
-  #edit-out { position: sticky; top: 0; z-index: 5; }
+  #edit-left, #edit-right { display: contents; }
+  #edit-sliders { order: 3; }
+  #edit-files { order: 4; }
+  #edit-out { order: 2; position: sticky; top: 0; z-index: 5; }
   #edit-out .block { height: 38vh !important; }
   .tab-wrapper button { padding: 0 6px !important; font-size: .85rem !important; }
 }

@@ -52,24 +52,19 @@ def opened(chromium, web_page):
 
 
 @pytest.fixture(scope="module")
-def wide(opened):
-    page = opened(viewport={"width": 1440, "height": 900}, permissions=["camera"])
-    page.used = None
-    return page
-
-
-@pytest.fixture
-def tab(wide, web_page):
-    """The page at a tab that nobody has touched."""
+def tab(opened, web_page):
+    """Opens a tab that nobody has touched: on the same page as before while there is one."""
+    state = {"page": None, "used": set()}
 
     def go(name):
-        if wide.used is None or name in wide.used:
-            wide.goto(web_page.url)
-            wide.used = set()
-        wide.used.add(name)
-        wide.get_by_role("tab", name="Animate").wait_for()
-        open_tab(wide, name)
-        return wide
+        if state["page"] is None or name in state["used"]:
+            state["page"] = opened(viewport={"width": 1440, "height": 900}, permissions=["camera"])
+            state["page"].goto(web_page.url)
+            state["used"] = set()
+        state["used"].add(name)
+        state["page"].get_by_role("tab", name="Animate").wait_for()
+        open_tab(state["page"], name)
+        return state["page"]
 
     return go
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -61,7 +62,13 @@ def test_ctrl_c_ends_everything_and_the_next_run_goes_on(self_suite, tmp_path, p
     (tmp_path / "main.py").write_text(script)
     root = os.getcwd()
     environment = {**os.environ, "PYTHONPATH": root}
-    process = subprocess.Popen([sys.executable, str(tmp_path / "main.py")], env=environment, start_new_session=True)
+    process = subprocess.Popen(
+        [sys.executable, str(tmp_path / "main.py")],
+        env=environment,
+        start_new_session=True,
+        # what a shell starts in the background, and all below it, ignores Ctrl-C
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     try:
         deadline = time.monotonic() + 90
         while not (started.exists() and "slow" in started.read_text()) and time.monotonic() < deadline:
