@@ -253,11 +253,13 @@ async (key) => {
       if (what === 'dropped') { live.dropped++; continue; }
       if (what !== 'drawn') { live.lost++; say('No face is seen by the camera.'); continue; }
       const picture = await createImageBitmap(await answer.blob());
+      if (!live.on) { return; }
       if (taken < newest) { live.dropped++; continue; }
       newest = taken;
       canvas.width = picture.width; canvas.height = picture.height;
       canvas.getContext('2d').drawImage(picture, 0, 0);
       await new Promise(requestAnimationFrame);
+      if (!live.on) { return; }
       const now = performance.now();
       live.shown++; live.latency.push(now - taken); live.times.push(now);
       if (live.times.length > 30) { live.times.shift(); live.latency.shift(); }
