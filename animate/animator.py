@@ -58,6 +58,7 @@ class PortraitAnimator(GroupMixin):
         method: "mini" (warp, prior, network), "prior", "warp" or "still" (the benchmark's baselines).
 
     Attributes:
+        cached: what the feature cache did in the last run; None without a network.
         timings: seconds that each stage of the last run took, shared out over the threads that work side by side.
         paints_regions: whether it paints regions of a warped picture, as `mien dub` needs it, or whole pictures.
         looks_ahead: whether it draws better when it knows beforehand how far the landmarks go.
@@ -72,6 +73,7 @@ class PortraitAnimator(GroupMixin):
         if method not in METHODS:
             raise OptionError(f"Unknown method {method!r}: choose one of {', '.join(METHODS)}.")
         self.painter, self.method = painter, method
+        self.cached: CacheTally | None = painter.cached if painter is not None else None
         self.timings: dict[str, float] = defaultdict(float)
         self._segmenter: PersonSegmenter | None = None
         self._lock = threading.Lock()
@@ -125,11 +127,6 @@ class PortraitAnimator(GroupMixin):
             folder, device=device, steps=steps, seed=seed, cache=cache_config(cache)
         )
         return cls(painter, method)
-
-    @property
-    def cached(self) -> CacheTally | None:
-        """What the feature cache did in the last run; None without a network."""
-        return self.painter.cached if self.painter is not None else None
 
     def encoder_for(self, kinds: Collection[str]) -> ExpressionEncoder | None:
         """What is to encode the driving clips; None: their motions drive.

@@ -78,7 +78,7 @@ class ExpressionAnimator(PortraitAnimator):
         prompt: torch.Tensor | None = None,
     ):
         super().__init__()
-        self._cached = CacheTally()
+        self.cached = CacheTally()
         self.pipeline, self.options, self.seed, self.folder = pipeline, options or ExpressionOptions(), seed, folder
         self.steps = pipeline.config.default_num_inference_steps if steps is None else steps
         own = pipeline.config.default_expression_guidance_scale
@@ -88,11 +88,6 @@ class ExpressionAnimator(PortraitAnimator):
         self.cache = cache if has_work(cache, self.steps) else None
         if self.cache is not None:
             pipeline.transformer.enable_cache(self.cache)
-
-    @property
-    def cached(self) -> CacheTally:
-        """What the feature cache did in the last run."""
-        return self._cached
 
     @classmethod
     def load(

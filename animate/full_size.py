@@ -72,7 +72,7 @@ class FullSizeAnimator(PortraitAnimator):
         cache: TaylorCacheConfig | None = None,
     ):
         super().__init__()
-        self._cached = CacheTally()
+        self.cached = CacheTally()
         self.pipeline, self.options, self.seed, self.folder = pipeline, options or FullSizeOptions(), seed, folder
         self.steps = pipeline.config.default_num_inference_steps if steps is None else steps
         guidance = self.options.guidance
@@ -91,11 +91,6 @@ class FullSizeAnimator(PortraitAnimator):
         self.cache = cache if has_work(cache, self.steps) else None
         if self.cache is not None:
             pipeline.unet.enable_cache(self.cache)
-
-    @property
-    def cached(self) -> CacheTally:
-        """What the feature cache did in the last run."""
-        return self._cached
 
     @classmethod
     def load(
