@@ -39,10 +39,10 @@ def make_motion_unet() -> UNetMotionModel:
     ).eval()
 
 
-def make_wan() -> WanTransformer3DModel:
-    """Three blocks; samples (B, 4, T, 8, 8), tokens (B, L, 8)."""
+def make_wan(kind: type[WanTransformer3DModel] = WanTransformer3DModel, blocks: int = 3) -> WanTransformer3DModel:
+    """Samples (B, 4, T, 8, 8), tokens (B, L, 8); `kind` may be a class of our own."""
     torch.manual_seed(0)
-    return WanTransformer3DModel(
+    return kind(
         num_attention_heads=2,
         attention_head_dim=12,
         in_channels=4,
@@ -50,7 +50,7 @@ def make_wan() -> WanTransformer3DModel:
         text_dim=8,
         freq_dim=16,
         ffn_dim=16,
-        num_layers=3,
+        num_layers=blocks,
         rope_max_seq_len=32,
     ).eval()
 
@@ -126,6 +126,11 @@ def wan():
 @pytest.fixture
 def loop():
     return Loop
+
+
+@pytest.fixture
+def build_wan():
+    return make_wan
 
 
 @pytest.fixture

@@ -12,19 +12,8 @@ class OurTransformer(TaylorCacheMixin, WanTransformer3DModel):
 
 
 @pytest.fixture
-def model():
-    torch.manual_seed(0)
-    return OurTransformer(
-        num_attention_heads=2,
-        attention_head_dim=12,
-        in_channels=4,
-        out_channels=4,
-        text_dim=8,
-        freq_dim=16,
-        ffn_dim=16,
-        num_layers=2,
-        rope_max_seq_len=32,
-    ).eval()
+def model(build_wan):
+    return build_wan(OurTransformer, blocks=2)
 
 
 def test_our_cache_goes_on_and_off(model, loop):
