@@ -28,6 +28,7 @@ from animate.pipelines.expression_encoding import EncodedPicture, ExpressionEnco
 from animate.pipelines.flow import KnownLatents, is_flow, set_flow_timesteps
 from animate.pipelines.inputs import check_known, check_latents, check_noise, check_sampling
 from animate.pipelines.noise import FrameNoise
+from animate.pipelines.run_state import RunStateMixin
 from animate.pipelines.sampling import NoiseSource
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class ExpressionPipelineOutput(BaseOutput):
     cache: CacheReport | None = None
 
 
-class ExpressionPipeline(ExpressionEncodingMixin, DiffusionPipeline):
+class ExpressionPipeline(ExpressionEncodingMixin, RunStateMixin, DiffusionPipeline):
     """Animate the faces of a picture by expression features.
 
     Args:
@@ -101,24 +102,8 @@ class ExpressionPipeline(ExpressionEncodingMixin, DiffusionPipeline):
         self.video_processor = VideoProcessor(vae_scale_factor=factor)
 
     @property
-    def guidance_scale(self) -> float:
-        return self._guidance_scale
-
-    @property
     def expression_guidance_scale(self) -> float:
         return self._expression_guidance_scale
-
-    @property
-    def do_classifier_free_guidance(self) -> bool:
-        return self._guidance_scale > 1
-
-    @property
-    def num_timesteps(self) -> int:
-        return self._num_timesteps
-
-    @property
-    def interrupt(self) -> bool:
-        return self._interrupt
 
     @property
     def features(self) -> int:

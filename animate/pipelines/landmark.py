@@ -37,6 +37,7 @@ from animate.pipelines.inputs import (
     check_sampling,
 )
 from animate.pipelines.noise import FrameNoise
+from animate.pipelines.run_state import RunStateMixin
 from animate.pipelines.sampling import KnownFrames, NoiseSource
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class LandmarkAnimationPipelineOutput(BaseOutput):
     cache: "CacheReport | None" = None
 
 
-class LandmarkAnimationPipeline(EncodingMixin, ConditionsMixin, DiffusionPipeline):
+class LandmarkAnimationPipeline(EncodingMixin, ConditionsMixin, RunStateMixin, DiffusionPipeline):
     """Animate a portrait by landmark maps.
 
     Args:
@@ -112,22 +113,6 @@ class LandmarkAnimationPipeline(EncodingMixin, ConditionsMixin, DiffusionPipelin
             landmark_style=landmark_style,
         )
         self.video_processor = VideoProcessor(vae_scale_factor=self.vae_scale_factor)
-
-    @property
-    def guidance_scale(self) -> float:
-        return self._guidance_scale
-
-    @property
-    def do_classifier_free_guidance(self) -> bool:
-        return self._guidance_scale > 1
-
-    @property
-    def num_timesteps(self) -> int:
-        return self._num_timesteps
-
-    @property
-    def interrupt(self) -> bool:
-        return self._interrupt
 
     def latent_shape(self, batch: int, frames: int, height: int, width: int) -> tuple[int, int, int, int, int]:
         """(B, C, T, h, w) of the latents of a clip of this size in pixels."""
