@@ -11,8 +11,8 @@ WAYS = {"lower": "lower is better", "higher": "higher is better", "one": "nearer
 def as_data() -> dict[str, Any]:
     """JSON-ready: "suites" and "metrics", each a list."""
     from bench.metrics import METRICS
-    from bench.report_columns import facts_of
-    from bench.suite import builtin_suites
+    from bench.report.columns import facts_of
+    from bench.suites.manifest import builtin_suites
 
     suites = [{"name": name, **template} for name, template in builtin_suites().items()]
     metrics = [{"name": name, **facts_of(metric), "missing": metric.missing()} for name, metric in METRICS.items()]

@@ -14,7 +14,7 @@ from animate.errors import OptionError
 from .cli_train import Interrupted
 
 if TYPE_CHECKING:
-    from bench.suite import Suite
+    from bench.suites.manifest import Suite
 
 EXIT_NOTHING = 1  # every case of a system failed
 RUNS = Path("runs/bench")
@@ -57,7 +57,7 @@ def prepare(
     quiet: Quiet = False,
 ) -> None:
     """Make a suite of a folder of media: pairs, checksums, licences, groups."""
-    from bench.suite_prepare import prepare as build
+    from bench.suites.prepare import prepare as build
 
     path = build(
         folder, protocol, output, name=name, limit=limit, metadata=metadata, settings=parse_settings(setting or [])
@@ -79,7 +79,7 @@ def inputs(
 
     Put its outputs into a folder as CASE.mp4 and measure them with `mien bench run SUITE --system folder:PATH`.
     """
-    from bench.runner_export import export_inputs
+    from bench.runner.export import export_inputs
 
     left_out = export_inputs(_suite(suite, data, metadata, limit, setting), output)
     for case, why in left_out.items():
@@ -118,7 +118,7 @@ def run(
     What is finished is not run again; Ctrl-C and the same command go on. A case on which a system fails is counted
     as failed. Exit code 1: a system failed on every case.
     """
-    from bench.runner import run_suite
+    from bench.runner.run import run_suite
 
     from .bench_progress import CaseProgress
 
@@ -165,8 +165,8 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Test whether one system is better than another on the cases that both have."""
-    from bench.compare import choose_system, format_comparison, read_report
-    from bench.compare import compare as test
+    from bench.report.compare import choose_system, format_comparison, read_report
+    from bench.report.compare import compare as test
 
     reports = [read_report(first), read_report(second)]
     names = choose_system(reports[0], a, str(first), "--a"), choose_system(reports[1], b, str(second), "--b")
@@ -192,15 +192,15 @@ def parse_settings(words: list[str]) -> dict[str, Any]:
 
 
 def _suite(name: str, data: Path | None, metadata: Path | None, limit: int | None, words: list[str] | None) -> Suite:
-    from bench.suite import Suite
+    from bench.suites.manifest import Suite
 
     found = Suite.load(name, data=data, metadata=metadata)
     return replace(found, settings={**found.settings, **parse_settings(words or [])}).take(limit)
 
 
 def _report(folder: Path, target: Path | None, clips: int, quiet: bool) -> dict[str, Any]:
-    from bench.report_files import write_report
-    from bench.report_markdown import terminal
+    from bench.report.files import write_report
+    from bench.report.markdown import terminal
 
     from .console import Progress
 

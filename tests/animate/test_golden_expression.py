@@ -9,7 +9,7 @@ from safetensors import safe_open
 
 from animate.models.dit import ExpressionDiT
 from animate.models.portrait_tokens import PortraitTokens
-from bench.golden_expression import TOKEN_NETWORKS, build_expression_networks, run_expression
+from bench.golden.expression import TOKEN_NETWORKS, build_expression_networks, run_expression
 from weights.wan_keys import to_diffusers
 
 torch.set_num_threads(1)

@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from bench import backbone, backbone_forward
-from bench.backbone_forward import Turns, bars, format_turns, measure, run_in_child, run_job
-from bench.backbone_networks import (
+from bench.backbone import forward as backbone_forward
+from bench.backbone import run as backbone
+from bench.backbone.forward import Turns, bars, format_turns, measure, run_in_child, run_job
+from bench.backbone.networks import (
     BARE,
     BRANCH,
     DIFFUSERS,
@@ -149,12 +150,12 @@ class TestPipeline:
 
     @pytest.fixture
     def clip(self):
-        from bench.backbone_pipeline import Clip
+        from bench.backbone.pipeline import Clip
 
         return Clip(side=32, steps=2, fps=10, seconds=3.0)
 
     def test_back_ends_are_compared_and_windows_drawn_with_the_fastest(self, tiny_pipeline, clip):
-        from bench.backbone_pipeline import format_pipeline_runs, measure_pipeline
+        from bench.backbone.pipeline import format_pipeline_runs, measure_pipeline
 
         runs = measure_pipeline(tiny_pipeline, clip, ("native", "_native_math", "xformers"))
         assert [run.frames for run in runs] == [16, 16, 0, 30]
@@ -164,7 +165,7 @@ class TestPipeline:
         assert len(table.splitlines()) == 5 and "xformers: not run: " in table
 
     def test_known_frames_are_handed_on(self, tiny_pipeline, clip, monkeypatch):
-        from bench.backbone_pipeline import measure_windows
+        from bench.backbone.pipeline import measure_windows
 
         seen = []
         call = type(tiny_pipeline).__call__

@@ -13,17 +13,17 @@ from animate.errors import MienError
 from animate.media import VideoWriter
 from animate.models.unet import LandmarkUNet
 from animate.pipelines.scheduler import mini_scheduler
-from bench import cache as bench_cache
-from bench.cache_methods import FAMILIES, NONE, methods
-from bench.cache_overhead import measure_overhead, overhead_markdown, overhead_table, unet, wan
-from bench.cache_painting import Attachment, BatchPainter, Costs, DiffusersAttachment, TaylorAttachment, kept_tensors
-from bench.cache_report import draw, markdown, table
-from bench.cache_sampling import SAMPLERS, make_sampler
-from bench.cache_scores import Tally, point
-from bench.cache_verdict import bars, covers, front, uncovered
-from bench.cache_windows import Batch, clip_windows, liveliest, load_painter
+from bench.cache import run as bench_cache
+from bench.cache.methods import FAMILIES, NONE, methods
+from bench.cache.overhead import measure_overhead, overhead_markdown, overhead_table, unet, wan
+from bench.cache.painting import Attachment, BatchPainter, Costs, DiffusersAttachment, TaylorAttachment, kept_tensors
+from bench.cache.report import draw, markdown, table
+from bench.cache.sampling import SAMPLERS, make_sampler
+from bench.cache.scores import Tally, point
+from bench.cache.verdict import bars, covers, front, uncovered
+from bench.cache.windows import Batch, clip_windows, liveliest, load_painter
 from bench.clips import find_clips
-from bench.reenactment import prepare
+from bench.reenact.scoring import prepare
 from cache import TaylorCacheConfig
 
 torch.set_num_threads(1)

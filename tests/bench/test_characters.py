@@ -11,9 +11,8 @@ from animate.group import Part
 from animate.media import write_image
 from animate.motion import MOTIONS_FOLDER, Motion
 from animate.portrait import Portrait
-from bench import characters
-from bench.characters import leaks, measure_case, nearer, staying
-from bench.characters_cases import (
+from bench.characters import run as characters
+from bench.characters.cases import (
     FPS,
     HEAD,
     Case,
@@ -26,10 +25,11 @@ from bench.characters_cases import (
     liveliest,
     side_by_side,
 )
-from bench.characters_methods import Naive, grouped, methods
-from bench.characters_report import bars, markdown, tables
-from bench.characters_scores import equal_share, exact_leak, face_scores, follow, leak, outside, oval
-from bench.characters_sheet import moments
+from bench.characters.methods import Naive, grouped, methods
+from bench.characters.report import bars, markdown, tables
+from bench.characters.run import leaks, measure_case, nearer, staying
+from bench.characters.scores import equal_share, exact_leak, face_scores, follow, leak, outside, oval
+from bench.characters.sheet import moments
 from bench.clips import find_clips
 
 COUNT = 12

@@ -9,8 +9,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from animate.errors import WeightsError
-from bench.golden import find_config, main, run_follow_your_emoji
-from bench.golden_networks import build_networks, fill_by_name
+from bench.golden.networks import build_networks, fill_by_name
+from bench.golden.run import find_config, main, run_follow_your_emoji
 
 torch.set_num_threads(1)
 

@@ -9,8 +9,8 @@ from safetensors.torch import load_file, save_file
 from animate.errors import WeightsError
 from animate.models.dit import ExpressionDiT
 from animate.models.portrait_tokens import PortraitTokens
-from bench.golden import main
-from bench.golden_expression import build_expression_networks, run_expression, scales
+from bench.golden.expression import build_expression_networks, run_expression, scales
+from bench.golden.run import main
 from weights.wan_keys import IN_BLOCK, WHOLE
 
 torch.set_num_threads(1)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from animate.media import VideoWriter, read_image
-from bench import reenact
 from bench.clips import find_clips, shrink
 from bench.metrics import REENACT_METRICS as METRICS
-from bench.reenactment import TRUTH, prepare, score
+from bench.reenact import run as reenact
+from bench.reenact.scoring import TRUTH, prepare, score
 
 COUNT = 7
 

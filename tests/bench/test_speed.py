@@ -9,8 +9,8 @@ import pytest
 from animate.errors import MienError
 from animate.media import VideoReader, VideoWriter, probe
 from animate.motion import Motion
-from bench import speed
-from bench.speed import Run, Stopwatch, bars, format_runs
+from bench.speed import run as speed
+from bench.speed.run import Run, Stopwatch, bars, format_runs
 
 
 @pytest.fixture(scope="module")

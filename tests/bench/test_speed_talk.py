@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from animate.media import read_sound
-from bench import speed, speed_talk
-from bench.speech_clips import speech_shares
-from bench.speed_talk import BatchRun, StreamRun, bars, format_runs, format_streams, live_latency, speech_like
+from bench.speed import run as speed
+from bench.speed import talk as speed_talk
+from bench.speed.talk import BatchRun, StreamRun, bars, format_runs, format_streams, live_latency, speech_like
+from bench.talk.clips import speech_shares
 
 
 class TestSound:

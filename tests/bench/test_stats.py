@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap, t
 
-from bench.stats import LEAST, estimate, gap, holm, jackknife, paired, resample_weights
+from bench.report.stats import LEAST, estimate, gap, holm, jackknife, paired, resample_weights
 
 
 class TestEstimate:

@@ -17,15 +17,15 @@ from animate import ffmpeg
 from animate.faces import create_tracker
 from animate.media import VideoReader, VideoWriter, read_sound
 from animate.motion import Motion
-from bench import talk
 from bench.clips import find_clips
 from bench.metrics import SPEECH_METRICS
 from bench.metrics.speech import Figure
-from bench.speech_clips import LeftOut, fitted, loudest_second, prepare, sound_of_picture, speech_shares
-from bench.speed import make_driving_video
-from bench.speed_talk import speech_like
-from bench.talk_report import ClipResult, Score, format_bar, summarise, verdict
-from bench.talking import MISMATCHED, TRUTH, load_system, mismatched, predict, score
+from bench.speed.run import make_driving_video
+from bench.speed.talk import speech_like
+from bench.talk import run as talk
+from bench.talk.clips import LeftOut, fitted, loudest_second, prepare, sound_of_picture, speech_shares
+from bench.talk.report import ClipResult, Score, format_bar, summarise, verdict
+from bench.talk.scoring import MISMATCHED, TRUTH, load_system, mismatched, predict, score
 from talking_face.phones import Phone
 
 RATE = 16_000
@@ -87,7 +87,7 @@ def tracker():
 def phones():
     """The alignment of the made-up sounds, which no recogniser can know."""
     patch = pytest.MonkeyPatch()
-    patch.setattr("bench.speech_clips._phones", lambda clip, sound, cache: PHONES)
+    patch.setattr("bench.talk.clips._phones", lambda clip, sound, cache: PHONES)
     yield PHONES
     patch.undo()
 

@@ -6,9 +6,9 @@ import json
 import pytest
 
 from animate.errors import MediaError, OptionError
-from bench.compare import choose_system, compare, format_comparison, read_report
-from bench.report import write_json
-from bench.report_summary import summarise
+from bench.report.compare import choose_system, compare, format_comparison, read_report
+from bench.report.summary import summarise
+from bench.tables import write_json
 
 from .conftest import CASES
 

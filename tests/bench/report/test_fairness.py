@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from bench.fairness import fairness, shown_gaps
-from bench.report_columns import columns
-from bench.report_runs import load_runs
-from bench.report_summary import case_names
+from bench.report.columns import columns
+from bench.report.fairness import fairness, shown_gaps
+from bench.report.runs import load_runs
+from bench.report.summary import case_names
 
 from .conftest import CASES, write_case, write_run
 

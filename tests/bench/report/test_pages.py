@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from animate.media import VideoReader, write_image
-from bench.report_clips import CELL, MAX_FRAMES, view_of
-from bench.report_files import as_csv, write_report
-from bench.report_html import page
-from bench.report_markdown import markdown, terminal
-from bench.report_pareto import Point, chosen_metrics, drawing, front
-from bench.report_runs import load_runs
-from bench.report_summary import summarise
-from bench.report_text import decimals, seconds, topics
+from bench.report.clips import CELL, MAX_FRAMES, view_of
+from bench.report.files import as_csv, write_report
+from bench.report.html import page
+from bench.report.markdown import markdown, terminal
+from bench.report.pareto import Point, chosen_metrics, drawing, front
+from bench.report.runs import load_runs
+from bench.report.summary import summarise
+from bench.report.text import decimals, seconds, topics
 
 from .conftest import CASES, write_run, write_video
 

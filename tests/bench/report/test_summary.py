@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from animate.errors import MediaError
-from bench.report_columns import columns
-from bench.report_runs import load_runs, plain
-from bench.report_summary import case_names, summarise
+from bench.report.columns import columns
+from bench.report.runs import load_runs, plain
+from bench.report.summary import case_names, summarise
 
 from .conftest import CASES, write_case, write_run
 

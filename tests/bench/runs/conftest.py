@@ -26,7 +26,7 @@ def media(tmp_path_factory, astronaut, redetector):
     from animate.animator import PortraitAnimator
     from animate.motion import Motion
     from animate.portrait import Portrait
-    from bench.runner_inputs import write_sound
+    from bench.runner.inputs import write_sound
 
     folder = tmp_path_factory.mktemp("media")
     for name in ("portraits", "video"):
@@ -73,7 +73,7 @@ def quick():
 @pytest.fixture(scope="session")
 def self_suite(media, quick):
     """Two clips that drive themselves."""
-    from bench.suite_prepare import fill
+    from bench.suites.prepare import fill
 
     return quick(fill("reenact-self", media))
 
@@ -99,7 +99,7 @@ def wait_for_nothing():
 @pytest.fixture(scope="session")
 def alone(self_suite, quick, tmp_path_factory):
     """A suite and its run by one process, with the system mien:prior."""
-    from bench.runner import run_suite
+    from bench.runner.run import run_suite
 
     out = tmp_path_factory.mktemp("alone")
     suite = quick(self_suite, "l1", "akd", "frechet_dlib")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from animate.media import VideoWriter, write_image
-from bench.runner_align import keep_file, keep_frames, output_frames
-from bench.systems import Failed
+from bench.runner.align import keep_file, keep_frames, output_frames
+from bench.systems.system import Failed
 
 FPS = Fraction(25)
 SIZE = (64, 48)

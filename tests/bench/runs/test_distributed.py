@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 
-from bench.runner import run_suite
+from bench.runner.run import run_suite
 
 
 def figures(out, system):
@@ -27,7 +27,7 @@ def test_a_process_that_dies_or_hangs_takes_its_case_alone(self_suite, tmp_path,
     code.write_text(
         "import os, sys, time\n"
         "if 'spawn_main' in ' '.join(sys.orig_argv):\n"
-        "    import bench.systems_mien as m\n"
+        "    import bench.systems.mien as m\n"
         "    own = m.Mien.frames\n"
         "    def frames(self, scene):\n"
         "        if scene.case.id == 'self--nod':\n"
@@ -54,7 +54,7 @@ def test_ctrl_c_ends_everything_and_the_next_run_goes_on(self_suite, tmp_path, p
     )
     word = "x=" + program(code, "{portrait} {driver} {output} {case}")
     script = (
-        "import sys\nfrom pathlib import Path\nfrom bench.runner import run_suite\nfrom bench.suite import Suite\n"
+        "import sys\nfrom pathlib import Path\nfrom bench.runner.run import run_suite\nfrom bench.suites.manifest import Suite\n"
         "if __name__ == '__main__':\n"
         f"    run_suite(Suite.load({str(suite_file)!r}), [{word!r}], Path({str(tmp_path / 'out')!r}), baselines=False, "
         "jobs=1, timeout=80)\n"

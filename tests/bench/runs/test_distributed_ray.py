@@ -5,8 +5,8 @@ import os
 import pytest
 
 from animate.errors import OptionError
-from bench.distributed import ONE_THREAD
-from bench.runner import run_suite
+from bench.runner.distributed import ONE_THREAD
+from bench.runner.run import run_suite
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'mien[scale]'")
 

@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from bench.suite import SuiteError
-from bench.suite_media import age_band, find_media
-from bench.suite_prepare import MEASURED_TONE, fill
-from bench.suite_tone import tone, typology_angle
+from bench.suites.manifest import SuiteError
+from bench.suites.media import age_band, find_media
+from bench.suites.prepare import MEASURED_TONE, fill
+from bench.suites.tone import tone, typology_angle
 
 
 def test_a_manifest_says_what_media_are(media):

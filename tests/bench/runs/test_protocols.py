@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from bench.metrics import METRICS
-from bench.runner import run_suite
-from bench.runner_record import RunFolder
-from bench.suite_prepare import fill
+from bench.runner.run import run_suite
+from bench.runner.record import RunFolder
+from bench.suites.prepare import fill
 
 
 def records(out, system):

@@ -9,8 +9,8 @@ import pytest
 
 from animate.errors import OptionError
 from bench.metrics import METRICS
-from bench.runner import run_suite
-from bench.runner_record import load_features
+from bench.runner.run import run_suite
+from bench.runner.record import load_features
 
 
 def records(out, system):

@@ -4,8 +4,8 @@ import pytest
 import yaml
 
 from bench.metrics import METRICS
-from bench.suite import PROTOCOLS, Case, Suite, SuiteError, builtin_suites
-from bench.suite_prepare import fill, prepare
+from bench.suites.manifest import PROTOCOLS, Case, Suite, SuiteError, builtin_suites
+from bench.suites.prepare import fill, prepare
 
 
 def test_the_built_in_suites_name_metrics_that_exist():

@@ -9,10 +9,10 @@ import pytest
 
 from animate.errors import OptionError
 from animate.media import read_image
-from bench.runner_inputs import write_inputs
-from bench.runner_scene import LeftOut
-from bench.runner_stage import Stage
-from bench.systems import Failed, open_system, parse_system, parse_systems
+from bench.runner.inputs import write_inputs
+from bench.runner.scene import LeftOut
+from bench.runner.stage import Stage
+from bench.systems.system import Failed, open_system, parse_system, parse_systems
 
 
 @pytest.fixture(scope="module")

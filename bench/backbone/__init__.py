@@ -1,0 +1,1 @@
+"""Speed and memory of the full-size backbone: ``python -m bench.backbone``."""

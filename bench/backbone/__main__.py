@@ -1,0 +1,3 @@
+from bench.backbone.run import main
+
+raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""Several faces of one picture, each with its own driver: ``python -m bench.characters``."""

@@ -1,0 +1,3 @@
+from bench.characters.run import main
+
+raise SystemExit(main())

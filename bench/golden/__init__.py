@@ -1,0 +1,1 @@
+"""Numbers of the published networks, checked: ``python -m bench.golden``."""

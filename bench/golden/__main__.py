@@ -1,0 +1,3 @@
+from bench.golden.run import main
+
+raise SystemExit(main())

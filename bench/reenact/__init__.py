@@ -1,0 +1,1 @@
+"""Self-reenactment: ``python -m bench.reenact``."""

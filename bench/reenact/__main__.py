@@ -1,0 +1,3 @@
+from bench.reenact.run import main
+
+raise SystemExit(main())

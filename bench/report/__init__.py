@@ -1,0 +1,1 @@
+"""What runs say: tables with intervals, plots, clips, groups, comparisons."""

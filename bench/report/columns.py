@@ -1,0 +1,132 @@
+"""A report's columns: which number each system has on each case, failures included."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.metrics import METRICS
+from bench.metrics.base import Metric, SetMetric
+from bench.report.runs import Run
+
+NEEDS = "needs"
+"""How a reason begins that is not the system's fault: something is not installed."""
+
+UNKNOWN = {"direction": None, "unit": "", "source": "", "needs": "", "requires": [], "failed": None}
+
+
+@dataclass
+class Column:
+    """One metric.
+
+    Attributes:
+        name: the metric's.
+        facts: direction, unit, source, needs, requires, failed, of_sets.
+        values: system -> case -> value, in the cases' order; cases without one are left out.
+        charged: system -> cases whose value stands for a failure.
+        unfit: cases on which no system has a value.
+        reasons: why no system has any value; empty where some do.
+    """
+
+    name: str
+    facts: dict[str, Any]
+    values: dict[str, dict[str, float]] = field(default_factory=dict)
+    charged: dict[str, set[str]] = field(default_factory=dict)
+    unfit: int = 0
+    reasons: list[str] = field(default_factory=list)
+
+    def badness(self, value: float) -> float | None:
+        """Smaller for better values; None for a metric of unknown direction."""
+        return badness(self.facts["direction"], value)
+
+
+def badness(direction: str | None, value: float) -> float | None:
+    """Smaller for better values; see `bench.metrics.base.Direction`."""
+    ways = {"lower": value, "higher": -value, "one": abs(value - 1.0), "zero": abs(value)}
+    return ways.get(direction)
+
+
+def facts_of(metric: type[Metric]) -> dict[str, Any]:
+    """What a report says of a metric, as plain data."""
+    facts = {key: getattr(metric, key) for key in ("direction", "unit", "source", "needs", "failed")}
+    return facts | {"requires": sorted(metric.requires), "of_sets": issubclass(metric, SetMetric)}
+
+
+def metric_names(runs: Sequence[Run]) -> list[str]:
+    """Every metric of the runs' suites and records, in the registry's order, strangers last."""
+    asked = {name for run in runs for name in (run.facts.get("suite") or {}).get("metrics", ())}
+    asked |= {name for run in runs for record in run.records.values() for name in record.values}
+    return [name for name in METRICS if name in asked] + sorted(asked - METRICS.keys())
+
+
+def columns(runs: Sequence[Run], cases: Sequence[str]) -> list[Column]:
+    """A column for every metric.
+
+    A system that failed on a case, or whose output has no value where another system's has, is charged: with the
+    value that the metric sets for failures, else with the worst value that any system has on that case. So a failure
+    never makes a mean better. A case on which no system has a value is unfit and counts for nobody, nor does what was
+    left out or lacks weights.
+    """
+    return [_column(name, runs, cases) for name in metric_names(runs)]
+
+
+def _column(name: str, runs: Sequence[Run], cases: Sequence[str]) -> Column:
+    column = Column(name, _facts(name, runs), {run.name: {} for run in runs}, {run.name: set() for run in runs})
+    for case in cases:
+        given = {}
+        for run in runs:
+            record = run.records.get(case)
+            if record is not None and record.status == "ok" and record.values.get(name) is not None:
+                given[run.name] = record.values[name]
+        if not given:
+            column.unfit += 1
+            continue
+        penalty = _penalty(column, list(given.values()))
+        for run in runs:
+            if run.name in given:
+                column.values[run.name][case] = given[run.name]
+            elif penalty is not None and _is_charged(run, case, name):
+                column.values[run.name][case] = penalty
+                column.charged[run.name].add(case)
+    if not any(column.values.values()):
+        column.reasons = _reasons(name, runs)
+    return column
+
+
+def _penalty(column: Column, given: list[float]) -> float | None:
+    if column.facts["failed"] is not None:
+        return float(column.facts["failed"])
+    return None if column.facts["direction"] is None else max(given, key=column.badness)
+
+
+def _is_charged(run: Run, case: str, metric: str) -> bool:
+    record = run.records.get(case)
+    if record is None or record.status == "left out":
+        return False
+    return record.status == "failed" or not record.not_computed.get(metric, "").startswith(NEEDS)
+
+
+def _facts(name: str, runs: Sequence[Run]) -> dict[str, Any]:
+    own = facts_of(METRICS[name]) if name in METRICS else {**UNKNOWN, "of_sets": False}
+    told: Mapping[str, Any] = {}
+    for run in runs:
+        told = (run.facts.get("metrics_known") or {}).get(name) or told
+    facts = own | {key: told[key] for key in UNKNOWN if key in told}
+    return facts if facts["direction"] in ("lower", "higher", "one", "zero") else facts | {"direction": None}
+
+
+def _reasons(name: str, runs: Sequence[Run]) -> list[str]:
+    """Why nobody has a value, the most frequent first."""
+    missing = METRICS[name].missing() if name in METRICS else None
+    records = [record for run in runs for record in run.records.values()]
+    told = [r.not_computed[name] for r in records if r.status != "left out" and name in r.not_computed]
+    if not told:
+        told = [why for r in records if r.status == "left out" and (why := r.not_computed.get(name) or r.error)]
+    if missing and (not told or any(reason.startswith(NEEDS) for reason in told)):
+        return [missing]
+    found = [reason for reason, _ in Counter(told).most_common(2)]
+    if found or name not in METRICS:
+        return found or ["this version knows no metric of that name"]
+    return [METRICS[name].unfit]

@@ -1,0 +1,213 @@
+"""Two systems on the same cases: is one better, or is it chance?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from animate.errors import MediaError, OptionError
+from bench.report.columns import badness
+from bench.report.stats import LEAST, holm, paired
+from bench.report.summary import BENCHMARK, SCHEMA
+from bench.report.text import ARROWS, decimals, figure
+from bench.tables import align
+
+EVIDENCE = 0.05
+"""Corrected p below which one system is called better."""
+
+REPORT = "report.json"
+
+
+def read_report(path: Path) -> dict[str, Any]:
+    """A report that `mien bench report` wrote.
+
+    Args:
+        path: the JSON file, or the folder that holds it.
+
+    Raises:
+        MediaError: it is not there, damaged, or of another kind or version.
+    """
+    file = path / REPORT if path.is_dir() else path
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise MediaError(f"There is no report {file}: make one with `mien bench report FOLDER`.") from error
+    except ValueError as error:
+        raise MediaError(f"{file} is damaged: make it again with `mien bench report FOLDER`.") from error
+    if not isinstance(data, dict) or data.get("benchmark") != BENCHMARK:
+        raise MediaError(f"{file} is no report of a suite: give the report.json that `mien bench run` leaves.")
+    if data.get("schema") != SCHEMA:
+        raise MediaError(f"{file} is a report of version {data.get('schema')}, not {SCHEMA}: make it again.")
+    return data
+
+
+def choose_system(report: Mapping[str, Any], name: str | None, where: str, option: str) -> str:
+    """The system to compare: the one that is named, else the only one that is no baseline.
+
+    Raises:
+        OptionError: there is none of that name, or several and none is named.
+    """
+    systems = report["systems"]
+    if name is not None:
+        if name not in systems:
+            raise OptionError(f"{where} has no system {name}: it has {', '.join(systems)}.")
+        return name
+    own = [system for system, facts in systems.items() if facts["role"] == "system"]
+    if len(own) != 1:
+        raise OptionError(f"{where} has {len(own)} systems ({', '.join(systems)}): choose one with {option} NAME.")
+    return own[0]
+
+
+def compare(a: Mapping[str, Any], b: Mapping[str, Any], name_a: str, name_b: str) -> dict[str, Any]:
+    """Test two systems on the cases that both finished.
+
+    A paired bootstrap interval of the mean gain and a Wilcoxon signed-rank test, Holm-corrected over the metrics.
+    Cases count whose inputs are the same files; those that one system failed on count where the metric sets a value
+    for failures, else they are only told.
+
+    Args:
+        a, b: reports (`read_report`).
+        name_a, name_b: the systems.
+
+    Returns:
+        a, b, suite; cases: {"same", "only_a", "only_b", "other_inputs", "failed_a", "failed_b"};
+        metrics: name -> direction, unit, n, a, b (means over those n), gain, low, high (of b over a, positive is
+        better), wins, losses, p, p_holm, verdict ("a", "b", "none", "too few");
+        sets: metrics of all clips together -> a, b, without a test.
+    """
+    records_a, records_b = _records(a, name_a), _records(b, name_b)
+    shared = [case for case in records_a if case in records_b]
+    same = [case for case in shared if _same_inputs(records_a[case], records_b[case])]
+    metrics: dict[str, dict] = {}
+    for name, facts in a["metrics"].items():
+        if facts["direction"] is None or facts["of_sets"] or name not in b["metrics"]:
+            continue
+        pairs = [(_value(records_a[c], name, facts), _value(records_b[c], name, facts)) for c in same]
+        pairs = [pair for pair in pairs if None not in pair]
+        if pairs:
+            metrics[name] = _test(facts, pairs)
+    corrected = holm({name: told["p"] for name, told in metrics.items() if told["p"] is not None})
+    for name, told in metrics.items():
+        told["p_holm"] = corrected.get(name)
+        told["verdict"] = _verdict(told)
+    return {
+        "a": name_a,
+        "b": name_b,
+        "suite": [a["suite"].get("name"), b["suite"].get("name")],
+        "cases": {
+            "same": len(same),
+            "only_a": len(records_a) - len(shared),
+            "only_b": len(records_b) - len(shared),
+            "other_inputs": len(shared) - len(same),
+            "failed_a": sum(records_a[case]["status"] == "failed" for case in same),
+            "failed_b": sum(records_b[case]["status"] == "failed" for case in same),
+        },
+        "metrics": metrics,
+        "sets": _sets(a, b, name_a, name_b),
+    }
+
+
+def format_comparison(found: Mapping[str, Any]) -> str:
+    """The comparison as text for a terminal: what was compared, a line a metric, how to read it."""
+    cases, a, b = found["cases"], found["a"], found["b"]
+    lines = [f"A = {a}, B = {b}: {cases['same']} cases of {' and '.join(dict.fromkeys(map(str, found['suite'])))}."]
+    if cases["only_a"] or cases["only_b"]:
+        lines.append(f"Not counted: {cases['only_a']} cases that only A has and {cases['only_b']} that only B has.")
+    if cases["other_inputs"]:
+        lines.append(f"Not counted: {cases['other_inputs']} cases whose input files differ between the reports.")
+    if cases["failed_a"] or cases["failed_b"]:
+        lines.append(
+            f"A failed on {cases['failed_a']} and B on {cases['failed_b']} of them; a failed case counts only in "
+            "metrics that set a value for it."
+        )
+    rows = [["metric", "cases", "A", "B", "B better by", "95 % interval", "B wins", "p", "p (Holm)", ""]]
+    rows += [_row(name, told) for name, told in found["metrics"].items()]
+    words = [list(row) for row in rows]
+    lines += ["", align(words) if len(words) > 1 else "No metric has a value in both.", ""]
+    for name, told in found["sets"].items():
+        d = decimals([told["a"], told["b"]])
+        lines.append(f"{name}: A {told['a']:.{d}f}, B {told['b']:.{d}f}; one number for all clips, not tested.")
+    lines.append(
+        "Gains are positive where B is better; for metrics that should be near one or zero they are of the distance "
+        f"from there. p: Wilcoxon signed-rank over cases; corrected over {len(found['metrics'])} metrics after Holm."
+    )
+    if found["metrics"] and max(told["n"] for told in found["metrics"].values()) < 6:
+        lines.append("With fewer than 6 cases this test can show no difference at p < 0.05: run more cases.")
+    return "\n".join(lines)
+
+
+def _records(report: Mapping[str, Any], system: str) -> dict[str, dict]:
+    """Case -> record, without what was left out."""
+    found = {case["case"]: case["systems"].get(system) for case in report["cases"]}
+    return {case: record for case, record in found.items() if record and record["status"] != "left out"}
+
+
+def _same_inputs(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    return a.get("inputs") is None or b.get("inputs") is None or a["inputs"] == b["inputs"]
+
+
+def _value(record: Mapping[str, Any], metric: str, facts: Mapping[str, Any]) -> float | None:
+    value = record["values"].get(metric) if record["status"] == "ok" else None
+    return facts["failed"] if value is None and record["status"] == "failed" else value
+
+
+def _test(facts: Mapping[str, Any], pairs: list[tuple[float, float]]) -> dict[str, Any]:
+    bad_a, bad_b = ([badness(facts["direction"], value) for value in values] for values in zip(*pairs, strict=True))
+    told = paired(bad_a, bad_b)
+    means = [sum(values) / len(pairs) for values in zip(*pairs, strict=True)]
+    gain = asdict(told.gain)
+    return {
+        "direction": facts["direction"],
+        "unit": facts["unit"],
+        "n": gain["n"],
+        "a": means[0],
+        "b": means[1],
+        "gain": gain["mean"],
+        "low": gain["low"],
+        "high": gain["high"],
+        "wins": told.wins,
+        "losses": told.losses,
+        "p": told.p,
+    }
+
+
+def _verdict(told: Mapping[str, Any]) -> str:
+    if told["n"] < LEAST:
+        return "too few"
+    if told["p_holm"] >= EVIDENCE or told["gain"] == 0:
+        return "none"
+    return "b" if told["gain"] > 0 else "a"
+
+
+def _sets(a: Mapping[str, Any], b: Mapping[str, Any], name_a: str, name_b: str) -> dict[str, dict]:
+    found = {}
+    for name, facts in a["metrics"].items():
+        figures = [report["table"][system].get(name) for report, system in ((a, name_a), (b, name_b))]
+        if facts["of_sets"] and all(figures):
+            found[name] = {"a": figures[0]["mean"], "b": figures[1]["mean"], "direction": facts["direction"]}
+    return found
+
+
+def _row(name: str, told: Mapping[str, Any]) -> list[str]:
+    d = decimals([told["a"], told["b"], told["gain"]])
+    interval = "-" if told["low"] is None else f"[{told['low']:+.{d}f}, {told['high']:+.{d}f}]"
+    words = {"a": "A better", "b": "B better", "none": "no difference shown", "too few": "too few cases"}
+    return [
+        f"{name} {ARROWS[told['direction']]}",
+        str(told["n"]),
+        figure(told["a"], d),
+        figure(told["b"], d),
+        f"{told['gain']:+.{d}f}",
+        interval,
+        f"{told['wins']} of {told['n']}",
+        _p(told["p"]),
+        _p(told["p_holm"]),
+        words[told["verdict"]],
+    ]
+
+
+def _p(value: float | None) -> str:
+    return "-" if value is None else "<0.001" if value < 0.001 else f"{value:.3f}"

@@ -1,0 +1,1 @@
+"""Speed and memory of the small model: ``python -m bench.speed``."""

@@ -1,0 +1,1 @@
+"""Systems under test: this project's own, a folder of finished videos, any program."""

@@ -1,0 +1,3 @@
+from bench.talk.run import main
+
+raise SystemExit(main())
