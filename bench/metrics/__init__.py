@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from bench.metrics.action_units import ActionUnits, AUMesh, Emotion
-from bench.metrics.aed import AEDMesh, APDMesh
+from bench.metrics.aed import AEDMesh, APDMesh, MovementMesh
 from bench.metrics.akd import AKD, LMD
 from bench.metrics.arcface import IdentityArcFace
 from bench.metrics.base import Metric, Reference, Requirement, Sample, SetMetric
@@ -51,7 +51,7 @@ from bench.metrics.speech_correlation import (
     WidthCorrelation,
 )
 from bench.metrics.ssim import SSIM, FaceSSIM, MultiScaleSSIM
-from bench.metrics.sync_sound import SyncClosures, SyncCorrelation, SyncLag
+from bench.metrics.sync_sound import SyncClosures, SyncCorrelation, SyncLag, SyncPhones
 from bench.metrics.talk_video import on_video
 from bench.metrics.tlp import TLP
 from bench.metrics.warping_error import WarpingError
@@ -109,6 +109,7 @@ METRICS: dict[str, type[Metric]] = {
         AEDMesh,
         APD,
         APDMesh,
+        MovementMesh,
         BlinkF1,
         GazeL2CS,
         GazeMesh,
@@ -123,6 +124,7 @@ METRICS: dict[str, type[Metric]] = {
         LSEC,
         SyncCorrelation,
         SyncLag,
+        SyncPhones,
         SyncClosures,
         *(on_video(metric) for metric in SPEECH_METRICS.values()),
         FaceCount,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from bench.metrics.speech import Figure, MouthCurves, SpeechMetric, SpeechTruth, aligner_missing
-from talking_face.phones import BILABIALS
+from talking_face.phones import BILABIALS, SILENCE, Phone
 
 MEET = 0.015
 """Inter-ocular distances of opening above the closed level below which lips meet: a millimetre on an adult's
@@ -40,11 +42,20 @@ class ClosuresMet(SpeechMetric):
         return share_met(truth, predicted)
 
 
-def share_met(truth: SpeechTruth, mouth: MouthCurves, shift: int = 0) -> Figure | None:
-    """Share of the bilabials that a mouth meets when it is `shift` frames late; weight: how many there are."""
+def apart(phones: Sequence[Phone]) -> list[Phone]:
+    """Phones in which lips need not meet, and beside which neither: no bilabial, silence, or neighbour of one."""
+    shut = [True, *(phone.name in BILABIALS or phone.name == SILENCE for phone in phones), True]
+    return [phone for n, phone in enumerate(phones) if not any(shut[n : n + 3])]
+
+
+def share_met(
+    truth: SpeechTruth, mouth: MouthCurves, shift: int = 0, phones: Sequence[Phone] | None = None
+) -> Figure | None:
+    """Share of some phones, or of the bilabials, that a mouth meets when it is `shift` frames late; weight: how many
+    there are."""
     late = float(shift / truth.curves.fps)
-    bilabials = (p for p in truth.phones or () if p.name in BILABIALS)
-    spans = (truth.frames(p.start + late, p.end + late, MARGIN) for p in bilabials)
+    wanted = [p for p in truth.phones or () if p.name in BILABIALS] if phones is None else phones
+    spans = (truth.frames(p.start + late, p.end + late, MARGIN) for p in wanted)
     met = [bool((mouth.gap[frames] < MEET).any()) for frames in spans if len(frames)]
     return Figure(sum(met) / len(met), len(met)) if met else None
 

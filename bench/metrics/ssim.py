@@ -42,12 +42,14 @@ def _maps(output: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray
         return cv2.GaussianBlur(image, (WINDOW, WINDOW), 1.5, borderType=cv2.BORDER_REFLECT)
 
     output, truth = np.asarray(output, np.float32), np.asarray(truth, np.float32)
+    c1, c2 = np.float32(0.01**2), np.float32(0.03**2)
     mean_o, mean_t = blur(output), blur(truth)
-    var_o, var_t = blur(output**2) - mean_o**2, blur(truth**2) - mean_t**2
-    covariance = blur(output * truth) - mean_o * mean_t
-    c1, c2 = 0.01**2, 0.03**2
-    contrast = (2 * covariance + c2) / (var_o + var_t + c2)
-    return (2 * mean_o * mean_t + c1) / (mean_o**2 + mean_t**2 + c1) * contrast, contrast
+    mean_product, mean_squares = mean_o * mean_t, mean_o * mean_o + mean_t * mean_t
+    # Both variances are only ever added: one blur for the two.
+    variances = blur(output * output + truth * truth) - mean_squares
+    covariance = blur(output * truth) - mean_product
+    contrast = (2 * covariance + c2) / (variances + c2)
+    return (2 * mean_product + c1) / (mean_squares + c1) * contrast, contrast
 
 
 def _inside(image: np.ndarray) -> np.ndarray:
@@ -62,10 +64,14 @@ def ssim(output: np.ndarray, truth: np.ndarray) -> float:
     Args:
         output, truth: (h, w, 3) float32 in [0, 1], at least 11 px wide and high.
     """
-    return float(_inside(ssim_map(output, truth)).mean(dtype=np.float64))
+    return _mean(ssim_map(output, truth))
 
 
-def ms_ssim(output: np.ndarray, truth: np.ndarray) -> float | None:
+def _mean(similarity: np.ndarray) -> float:
+    return float(_inside(similarity).mean(dtype=np.float64))
+
+
+def ms_ssim(output: np.ndarray, truth: np.ndarray, finest: tuple[np.ndarray, np.ndarray] | None = None) -> float | None:
     """Multi-scale SSIM over all channels: the factors of five scales, each half of the one before, multiplied.
 
     Wang et al. 2003, "Multiscale structural similarity for image quality assessment", equation 7. Negative factors
@@ -73,6 +79,7 @@ def ms_ssim(output: np.ndarray, truth: np.ndarray) -> float | None:
 
     Args:
         output, truth: (h, w, 3) float32 in [0, 1].
+        finest: their maps where these are known.
 
     Returns:
         [0, 1]; None for pictures of less than 176 px, which have no five scales.
@@ -81,7 +88,7 @@ def ms_ssim(output: np.ndarray, truth: np.ndarray) -> float | None:
         return None
     product = np.ones(truth.shape[2])
     for scale, weight in enumerate(SCALE_WEIGHTS):
-        similarity, contrast = _maps(output, truth)
+        similarity, contrast = finest if scale == 0 and finest else _maps(output, truth)
         last = scale == len(SCALE_WEIGHTS) - 1
         product *= np.maximum(_inside(similarity if last else contrast).mean((0, 1), dtype=np.float64), 0) ** weight
         output, truth = _halved(output), _halved(truth)
@@ -91,7 +98,7 @@ def ms_ssim(output: np.ndarray, truth: np.ndarray) -> float | None:
 def _halved(image: np.ndarray) -> np.ndarray:
     """Mean of 2 x 2 px; an odd last row or column is dropped."""
     height, width = image.shape[0] // 2 * 2, image.shape[1] // 2 * 2
-    return image[:height, :width].reshape(height // 2, 2, width // 2, 2, -1).mean((1, 3))
+    return cv2.resize(image[:height, :width], (width // 2, height // 2), interpolation=cv2.INTER_AREA)
 
 
 class FaceSSIM(FrameMean):
@@ -119,7 +126,7 @@ class SSIM(FrameMean):
     source = "Wang et al. 2004, Image quality assessment, section III-B; ExprBench (FantasyPortrait, section 4)"
 
     def measure(self, sample: Sample) -> float:
-        return ssim(*_colours(sample))
+        return _mean(_finest(sample)[0])
 
 
 class MultiScaleSSIM(FrameMean):
@@ -132,9 +139,17 @@ class MultiScaleSSIM(FrameMean):
     unfit = "the frames are smaller than 176 px"
 
     def measure(self, sample: Sample) -> float | None:
-        return ms_ssim(*_colours(sample))
+        return ms_ssim(*_colours(sample), _finest(sample))
 
 
 def _colours(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
-    output, truth = (image[..., :3].astype(np.float32) / 255 for image in (sample.output, sample.truth))
-    return output, truth
+    def compute() -> tuple[np.ndarray, np.ndarray]:
+        output, truth = (image[..., :3].astype(np.float32) / 255 for image in (sample.output, sample.truth))
+        return output, truth
+
+    return sample.shared("ssim: colours", compute)
+
+
+def _finest(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+    """Both maps of the frame in full size: SSIM and MS-SSIM begin alike."""
+    return sample.shared("ssim: finest scale", lambda: _maps(*_colours(sample)))

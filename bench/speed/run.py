@@ -3,7 +3,8 @@
 ``python -m bench.speed`` animates a 512 px portrait (scikit-image's astronaut) with a driving video that it
 makes itself from a built-in motion, once per method and each time in a fresh process, and prints frames per
 second, milliseconds per stage, peak memory, and how much the peak grows from a short job to a long one. After that
-it measures the way from speech to motion, see ``bench.speed.talk``.
+it measures the way from speech to motion, see ``bench.speed.talk``, and what answers while somebody waits, live mode
+and sliders, see ``bench.speed.live``.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pathlib import Path
 from animate.errors import MienError
 
 METHODS = ("mini", "prior", "warp")
-PARTS = ("animate", "talk")
+PARTS = ("animate", "talk", "live")
 MOTION = "talk"
 """The built-in motion that the driving video is made from."""
 
@@ -289,6 +290,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--talk-seconds", type=float, default=60.0, help="length of the speech")
     parser.add_argument("--talk-long", type=float, default=600.0, help="length of the long speech; 0 leaves it out")
     parser.add_argument("--talk-sound", type=Path, default=None, help="speech to repeat; else a sound is made up")
+    parser.add_argument("--live", action="store_true", help="live mode and sliders alone; as --parts live")
+    parser.add_argument("--live-seconds", type=float, default=10.0, help="time that the camera is on, per method")
+    parser.add_argument("--live-pictures", type=int, default=30, help="pictures that sliders draw, per method")
     parser.add_argument("--job", nargs=3, default=None, help=argparse.SUPPRESS)
     return parser
 
@@ -330,6 +334,14 @@ def _talk(options: argparse.Namespace) -> dict:
     return {"talk": figures}
 
 
+def _live(options: argparse.Namespace) -> dict:
+    from bench.speed import live as speed_live
+
+    figures = speed_live.benchmark(options.live_seconds, options.live_pictures)
+    speed_live.print_figures(figures)
+    return {"live": figures}
+
+
 def _make_in_child(path: Path, seconds: float, motion: str) -> None:
     code = "import sys; from pathlib import Path; from bench.speed.run import make_driving_video as make; "
     code += "make(Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3])"
@@ -345,7 +357,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         method, driving, output = options.job
         print(json.dumps(asdict(run_job(method, Path(driving), Path(output)))))
         return 0
-    parts = options.parts.split(",")
+    parts = ["live"] if options.live else options.parts.split(",")
     if unknown := sorted(set(parts) - set(PARTS)):
         print(f"There is no part {', '.join(unknown)}: choose from {', '.join(PARTS)}.", file=sys.stderr)
         return 1
@@ -356,7 +368,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("The machine is not idle: the figures are too low.")
     figures: dict = {"schema": 1, "benchmark": "speed", "machine": before}
     status = 0
-    for part, measure in (("animate", _benchmark), ("talk", _talk)):
+    for part, measure in (("animate", _benchmark), ("talk", _talk), ("live", _live)):
         if part in parts:
             try:
                 figures |= measure(options)

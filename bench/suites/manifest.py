@@ -121,13 +121,20 @@ class Suite:
                 _check_path(file, case.id)
 
     @classmethod
-    def load(cls, name: str | Path, data: Path | None = None, metadata: Path | None = None) -> Suite:
+    def load(
+        cls,
+        name: str | Path,
+        data: Path | None = None,
+        metadata: Path | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> Suite:
         """A suite from its file, or a built-in one made of the media of a folder.
 
         Args:
             name: a built-in suite's name, or a ``suite.yaml``.
             data: folder of the media. A built-in suite needs one; of a file it takes the place of the file's own.
             metadata: folder of the multi-human benchmark's metadata, which may stand for ``data``.
+            settings: in place of the suite's own (`SETTINGS`).
 
         Raises:
             SuiteError: there is no such suite, or the file is damaged.
@@ -137,14 +144,15 @@ class Suite:
 
             if data is None and metadata is None:
                 raise SuiteError(f"The suite {name} needs media: give a folder of portraits and videos with --data.")
-            return fill(str(name), data, metadata=metadata)
+            return fill(str(name), data, metadata=metadata, settings=settings)
         path = Path(name)
         if path.is_dir():
             path = path / "suite.yaml"
         if not path.is_file():
             known = ", ".join(builtin_suites())
             raise SuiteError(f"There is no suite {name}: give one of {known}, or a suite.yaml.")
-        return cls._read(path, data)
+        found = cls._read(path, data)
+        return replace(found, settings={**found.settings, **(settings or {})})
 
     @classmethod
     def _read(cls, path: Path, data: Path | None) -> Suite:

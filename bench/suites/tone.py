@@ -7,11 +7,21 @@ depends on the light of the photograph as well as on the skin: groups found so a
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
 
 from animate import pose
+from animate.errors import MienError
+from animate.media import read_image
+from bench.clips import shrink
+from bench.suites.manifest import Case
+
+MEASURED_TONE = "tone (measured)"
+"""The group that a case gets."""
 
 CHEEKS = ((50, 101, 205), (280, 330, 425))
 """Mesh points in the middle of the right and the left cheek."""
@@ -52,3 +62,32 @@ def typology_angle(image: np.ndarray, landmarks: np.ndarray) -> float:
 def tone(angle: float) -> str:
     """The name of an angle's tone."""
     return next(name for least, name in TONES if angle > least)
+
+
+def with_tones(folder: Path, cases: Sequence[Case]) -> tuple[tuple[Case, ...], tuple[str, ...]]:
+    """Cases of people whose tone nobody tells, with the one that their picture shows."""
+    wanted = {
+        case.portrait: None for case in cases if case.portrait and case.groups.get("style") == "human"
+        and "tone" not in case.groups
+    }  # fmt: skip
+    if not wanted:
+        return tuple(cases), ()
+    from animate.faces import create_tracker
+
+    with create_tracker() as tracker:
+        found = {file: _measured(folder / file, tracker) for file in wanted}
+    told = [
+        replace(case, groups={**case.groups, MEASURED_TONE: found[case.portrait]}) if found.get(case.portrait) else case
+        for case in cases
+    ]
+    note = f"Skin tones of {sum(map(bool, found.values()))} portraits are measured in the picture, light and all."
+    return tuple(told), (note,)
+
+
+def _measured(path: Path, tracker) -> str | None:
+    try:
+        image = np.ascontiguousarray(shrink(read_image(path)[..., :3]))
+    except MienError:
+        return None
+    faces = tracker.detect(image)
+    return tone(typology_angle(image, faces[0].landmarks)) if faces else None

@@ -46,7 +46,7 @@ class TestDistances:
         assert follow(name, [None, face[1]], [face[1], face[1]]) == 0
         assert follow(name, [None], [face[1]]) is None
 
-    @pytest.mark.parametrize("name", ["akd", "lmd", "aed_mesh", "apd_mesh", "gaze_mesh"])
+    @pytest.mark.parametrize("name", ["akd", "lmd", "aed_mesh", "apd_mesh", "movement_mesh", "gaze_mesh"])
     def test_more_trembling_is_worse(self, driver, follow, name):
         rng = np.random.default_rng(0)
         shake = rng.normal(size=driver.shape).astype(np.float32)
@@ -63,6 +63,13 @@ class TestExpressionAndPose:
     def test_a_head_turned_by_ten_degrees(self, perform, follow):
         yaw = np.full(20, np.radians(10))
         assert follow("apd_mesh", perform(yaw=yaw), perform(yaw=0 * yaw)) == pytest.approx(10, abs=0.1)
+
+    def test_a_constant_turn_is_no_movement(self, perform, follow):
+        swing = 0.2 * np.sin(2 * np.pi * TIME)
+        assert follow("movement_mesh", perform(yaw=swing + 0.15), perform(yaw=swing)) < 0.2
+        frozen, half = (follow("movement_mesh", perform(yaw=s * swing), perform(yaw=swing)) for s in (0, 0.5))
+        assert frozen == pytest.approx(np.degrees(np.abs(swing).mean()), rel=0.02)
+        assert half == pytest.approx(frozen / 2, rel=0.03)
 
     def test_pose_leaves_the_expression_alone_and_the_reverse(self, perform, driver, follow):
         turned = perform(wave(0.3), blinks((15, 45)), 0.3 + 0 * TIME, wave(0.1, 0.7))

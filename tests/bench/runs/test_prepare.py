@@ -8,8 +8,8 @@ import pytest
 
 from bench.suites.manifest import SuiteError
 from bench.suites.media import age_band, find_media
-from bench.suites.prepare import MEASURED_TONE, fill
-from bench.suites.tone import tone, typology_angle
+from bench.suites.prepare import fill
+from bench.suites.tone import MEASURED_TONE, tone, typology_angle
 
 
 def test_a_manifest_says_what_media_are(media):
