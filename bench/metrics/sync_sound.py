@@ -37,8 +37,8 @@ LEAST_LOUDNESS = 1.0
 """Standard deviation in decibels below which nothing is said."""
 
 LEAST_SECONDS = 4.0
-"""Shorter clips have too few words to tell a lag: over 3 s, real speech had its peak up to 0.3 s away; from 4 s on 0.08 s
-(fifteen clips)."""
+"""Shorter clips have too few words to tell a lag: over 3 s, real speech had its peak up to 0.3 s away; from 4 s on
+0.08 s (fifteen clips)."""
 
 CLEAR = 0.35
 """Correlation at the best lag below which a mouth says something else, so that there is no lag to tell."""
@@ -169,9 +169,7 @@ class SyncPhones(_Phones):
     name = "sync_phones"
     direction = "higher"
     unit = "[-1, 1]"
-    source = (
-        "ours; Pearson correlation over time of opening and of the phones' openings by Cohen and Massaro's 1993 blend"
-    )
+    source = "ours; Pearson correlation of opening and phones' openings, blended after Cohen and Massaro 1993"
 
     def measure(self, mouth: MouthCurves, seen: np.ndarray) -> float | None:
         figures = self.figures(mouth, seen)
@@ -209,9 +207,7 @@ class SyncClosures(_Phones):
     name = "sync_closures"
     direction = "higher"
     unit = "difference of shares in [-1, 1]"
-    source = (
-        "ours, after Youden's index; phones by pocketsphinx's forced alignment, lips meet within a phone or a frame off"
-    )
+    source = "ours, after Youden's index; phones by pocketsphinx's forced alignment, lips meet within a frame of them"
     unfit = "no m, b or p in it, or nothing else"
 
     def measure(self, mouth: MouthCurves, seen: np.ndarray) -> float | None:

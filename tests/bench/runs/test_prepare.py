@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from bench.suites.manifest import SuiteError
+from bench.suites.manifest import Suite, SuiteError
 from bench.suites.media import age_band, find_media
 from bench.suites.prepare import fill
 from bench.suites.tone import MEASURED_TONE, tone, typology_angle
@@ -52,6 +52,11 @@ def test_cross_reenactment_mixes_styles_and_has_no_truth(media):
     cases = fill("reenact-cross", media).cases
     assert len(cases) == 3 and {case.groups["style"] for case in cases} == {"human", "painting", "animal"}
     assert all(case.truth is None and case.portrait and case.driver for case in cases)
+
+
+def test_a_built_in_suite_is_made_by_the_settings_that_it_is_loaded_with(media):
+    suite = Suite.load("reenact-cross", media, settings={"drivers_per_portrait": 2})
+    assert len(suite.cases) == 6 and suite.settings["drivers_per_portrait"] == 2
 
 
 def test_every_portrait_comes_once_before_any_comes_twice(media):
