@@ -50,18 +50,16 @@ def matched(output: list[tuple[float, float]], target: list[tuple[float, float]]
 class BlinkF1(PairedTracks):
     """F1 of the output's closures of the eyes against the driver's, within 0.2 s.
 
-    1 when every blink is there and no other. Clips without a blink on either side are left out; blinks where the
-    driver has none give 0.
+    1 when every blink is there and no other. Clips whose driver never blinks are left out.
     """
 
     name = "blink_f1"
     direction = "higher"
     unit = "[0, 1]"
     source = "ours; events as in Soukupová and Čech 2016, Real-time eye blink detection using facial landmarks"
-    unfit = "nobody blinks"
+    unfit = "the driver never blinks"
 
     def measure(self, output: np.ndarray, target: np.ndarray) -> float | None:
         times = np.array(self.indices) / float(self.reference.fps)
         found = [closures(eye_openings(pose.decompose_long(mesh)[1]).mean(-1), times) for mesh in (output, target)]
-        total = len(found[0]) + len(found[1])
-        return 2 * matched(*found) / total if total else None
+        return 2 * matched(*found) / (len(found[0]) + len(found[1])) if found[1] else None

@@ -65,7 +65,7 @@ def columns(runs: Sequence[Run], cases: Sequence[str]) -> list[Column]:
     """A column for every metric.
 
     A system that failed on a case, or whose output has no value where another system's has, is charged: with the
-    value that the metric sets for failures, else with the worst value that any system has on that case. So a failure
+    value that the metric sets for failures, else with the worst value that any system has on any case. So a failure
     never makes a mean better. A case on which no system has a value is unfit and counts for nobody, nor does what was
     left out or lacks weights.
     """
@@ -74,16 +74,12 @@ def columns(runs: Sequence[Run], cases: Sequence[str]) -> list[Column]:
 
 def _column(name: str, runs: Sequence[Run], cases: Sequence[str]) -> Column:
     column = Column(name, _facts(name, runs), {run.name: {} for run in runs}, {run.name: set() for run in runs})
-    for case in cases:
-        given = {}
-        for run in runs:
-            record = run.records.get(case)
-            if record is not None and record.status == "ok" and record.values.get(name) is not None:
-                given[run.name] = record.values[name]
+    found = {case: _given(name, runs, case) for case in cases}
+    penalty = _penalty(column, [value for given in found.values() for value in given.values()])
+    for case, given in found.items():
         if not given:
             column.unfit += 1
             continue
-        penalty = _penalty(column, list(given.values()))
         for run in runs:
             if run.name in given:
                 column.values[run.name][case] = given[run.name]
@@ -95,10 +91,20 @@ def _column(name: str, runs: Sequence[Run], cases: Sequence[str]) -> Column:
     return column
 
 
+def _given(name: str, runs: Sequence[Run], case: str) -> dict[str, float]:
+    """The systems that have a value on a case."""
+    records = {run.name: run.records.get(case) for run in runs}
+    return {
+        system: record.values[name]
+        for system, record in records.items()
+        if record is not None and record.status == "ok" and record.values.get(name) is not None
+    }
+
+
 def _penalty(column: Column, given: list[float]) -> float | None:
     if column.facts["failed"] is not None:
         return float(column.facts["failed"])
-    return None if column.facts["direction"] is None else max(given, key=column.badness)
+    return None if column.facts["direction"] is None else max(given, key=column.badness, default=None)
 
 
 def _is_charged(run: Run, case: str, metric: str) -> bool:

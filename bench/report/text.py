@@ -32,7 +32,7 @@ LEGEND = (
     "Each figure is the mean over cases with its 95 % bootstrap interval over cases; ↑ higher, ↓ lower, →1 nearer to "
     "one, →0 nearer to zero is better. Cases that share a portrait or a driver are not independent: the intervals "
     "speak of these cases. †n: n of the cases failed or gave nothing to measure; they count with the metric's value "
-    "for failures, or the worst value that any row has on that case, so that a failure never improves a mean."
+    "for failures, or the worst value that any row has on any case, so that a failure never improves a mean."
 )
 
 

@@ -137,7 +137,8 @@ class TestBlinks:
         assert value(()) == 0 == value((25,))
 
     def test_nobody_blinks(self, perform, follow):
-        assert follow("blink_f1", perform(0 * TIME), perform(0 * TIME)) is None
+        for own in ((), (25,)):
+            assert follow("blink_f1", perform(lids=blinks(own)), perform(0 * TIME)) is None
 
     def test_another_frame_rate(self, face, perform, follow):
         from fractions import Fraction
