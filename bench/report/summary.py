@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench.report.columns import Column, columns
+from bench.report.columns import NEEDS, Column, columns
 from bench.report.fairness import fairness
-from bench.report.runs import Run, load_runs, plain
+from bench.report.runs import Record, Run, load_runs, plain
 from bench.report.sets import estimate_set
 from bench.report.stats import LEVEL, RESAMPLES, Estimate, estimate
 
@@ -41,7 +41,7 @@ def summarise(out: Path) -> dict[str, Any]:
         parts: where a suite has several parts, such as self and cross: part -> cases, table of these alone;
         fairness: see `bench.report.fairness.fairness`;
         notes: sentences;
-        cases: case, portrait, groups and every system's record.
+        cases: case, portrait, groups and every system's record, without the metrics that nobody can compute.
         Plain data; numbers of ``DIGITS`` digits, no absolute path.
 
     Raises:
@@ -181,8 +181,16 @@ def _case(case: str, runs: Sequence[Run]) -> dict[str, Any]:
         told["portrait"] = told["portrait"] or record.data.get("portrait")
         told["groups"] = told["groups"] or record.groups
         facts = {key: record.data[key] for key in _OF_A_RECORD if record.data.get(key) not in (None, [])}
-        told["systems"][run.name] = facts | {"values": record.values, "not_computed": record.not_computed}
+        values = {name: value for name, value in record.values.items() if value is not None}
+        told["systems"][run.name] = facts | {"values": values, "not_computed": _own_reasons(record)}
     return told
+
+
+def _own_reasons(record: Record) -> dict[str, str]:
+    """Why this very output lacks values: what is missing for all of them stands with the metric, failures in error."""
+    if record.status != "ok":
+        return {}
+    return {name: why for name, why in record.not_computed.items() if not why.startswith(NEEDS)}
 
 
 def _rounded(data: Any) -> Any:
