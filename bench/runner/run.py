@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from bench.runner.distributed import Job, run_here, run_processes
 from bench.runner.record import RunFolder, Task, input_key, made_key, measured_key
 from bench.speed.run import machine
 from bench.suites.manifest import Suite
-from bench.systems.system import SystemSpec, open_system, parse_systems
+from bench.systems.system import System, SystemSpec, open_system, parse_systems
 from bench.tables import versions, write_json
 
 SCHEMA = 1
@@ -89,10 +89,11 @@ def run_suite(
     specs = parse_systems(systems, baselines)
     if not specs:
         raise OptionError("No system is named: give at least one.")
+    opened = {spec.word: open_system(spec.word) for spec in specs}
     states = suite.check()
     out.mkdir(parents=True, exist_ok=True)
     suite.save(out / "suite.yaml")
-    tasks = _tasks(suite, specs, out, states, {"jobs": jobs, "ray": ray, "timeout": timeout})
+    tasks = _tasks(suite, specs, opened, out, states, {"jobs": jobs, "ray": ray, "timeout": timeout})
     wanted = [task for task in tasks if not RunFolder(out / task.system.folder).holds(task, retry)]
     wanted = [replace(task, keep_video=RunFolder(out / task.system.folder).video_holds(task)) for task in wanted]
     counts: dict[str, Any] = {"ok": 0, "failed": 0, "left out": 0, "reused": len(tasks) - len(wanted)}
@@ -127,10 +128,14 @@ def _records(
 
 
 def _tasks(
-    suite: Suite, specs: Sequence[SystemSpec], out: Path, states: dict[str, str], options: dict[str, Any]
+    suite: Suite,
+    specs: Sequence[SystemSpec],
+    opened: Mapping[str, System],
+    out: Path,
+    states: dict[str, str],
+    options: dict[str, Any],
 ) -> list[Task]:
     """All tasks, a case's one after another, so that it is made ready once; run.json of every run is written."""
-    opened = {spec.word: open_system(spec.word) for spec in specs}
     inputs = {case.id: input_key(suite, case) for case in suite.cases}
     for spec in specs:
         about = _about(suite, spec, opened[spec.word].weights(), states, options)

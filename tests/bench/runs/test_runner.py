@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from animate.errors import OptionError
+from animate.errors import MienError, OptionError
 from bench.metrics import METRICS
 from bench.runner.run import run_suite
 from bench.runner.record import load_features
@@ -199,3 +199,8 @@ class TestBadInput:
     def test_options_that_cannot_be_are_refused(self, self_suite, tmp_path, options, said):
         with pytest.raises(OptionError, match=said):
             run_suite(self_suite, ["still"], tmp_path, **options)
+
+    def test_a_system_that_cannot_be_opened_leaves_no_folder(self, self_suite, tmp_path):
+        with pytest.raises(MienError):
+            run_suite(self_suite, [f"folder:{tmp_path}/nowhere"], tmp_path / "out")
+        assert not (tmp_path / "out").exists()
