@@ -142,6 +142,7 @@ def load_pipeline(
     import torch
 
     from animate.device import check_device
+    from animate.loading import undisturbed
     from animate.pipelines.landmark import LandmarkAnimationPipeline
 
     place = check_device(device)
@@ -149,7 +150,7 @@ def load_pipeline(
     components = check_folder(folder)
     check_transformers()
     try:
-        with _silent_libraries():
+        with _silent_libraries(), undisturbed():
             pipeline = LandmarkAnimationPipeline.from_pretrained(
                 folder, dtype=dtype or torch.float32, use_safetensors=True, local_files_only=True
             )

@@ -13,6 +13,7 @@ from animate.checkpoints import _silent_libraries, check_transformers, find_pipe
 from animate.device import check_device
 from animate.errors import OptionError, WeightsError
 from animate.expression_options import ExpressionOptions
+from animate.loading import undisturbed
 from animate.pipelines.acceleration import compile_blocks, offload, set_attention
 from animate.pipelines.expression import ExpressionPipeline
 from animate.pipelines.flow import set_flow_scheduler
@@ -48,7 +49,7 @@ def load_expression_pipeline(
     kinds = {"default": dtype or torch.float32} | dict.fromkeys(WIDE, torch.float32)
     given = {} if quantization_config is None else {"quantization_config": quantization_config}
     try:
-        with _silent_libraries():
+        with _silent_libraries(), undisturbed():
             pipeline = ExpressionPipeline.from_pretrained(
                 folder, dtype=kinds, use_safetensors=True, local_files_only=True, **given
             )

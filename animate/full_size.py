@@ -24,6 +24,7 @@ from animate.device import check_device
 from animate.errors import OptionError, WeightsError
 from animate.full_size_options import FullSizeOptions
 from animate.landmark_map import draw, expression_mask
+from animate.loading import undisturbed
 from animate.losses import facial_weights
 from animate.movement import portrait_facts
 from animate.pipelines.acceleration import compile_blocks, offload, set_attention
@@ -257,4 +258,5 @@ def load_preview_decoder(dtype: torch.dtype, device: torch.device) -> Autoencode
     folder = find_folder(record)
     if folder is None:
         raise WeightsError(f"--preview needs TAESD, which is not on this machine: {how_to_get(record)}.")
-    return AutoencoderTiny.from_pretrained(folder, dtype=dtype).to(device)
+    with undisturbed():
+        return AutoencoderTiny.from_pretrained(folder, dtype=dtype).to(device)

@@ -242,7 +242,8 @@ class Motion:
         first = max(0, round(start * self.fps))
         last = len(self) if end is None else min(len(self), round(end * self.fps))
         if first >= last:
-            raise OptionError(f"Trimming from {start} to {end} s leaves nothing of a motion of {self.duration:.2f} s.")
+            stretch = f"from {start:g} s on" if end is None else f"from {start:g} to {end:g} s"
+            raise OptionError(f"Trimming {stretch} leaves nothing of a motion of {self.duration:.2f} s.")
         return self.take(slice(first, last))
 
     def resample(self, fps: Fraction | float | str) -> Motion:

@@ -16,6 +16,7 @@ from animate.caching import CacheTally, has_work, with_own_hooks
 from animate.compositing import paste
 from animate.device import check_device
 from animate.expression import expression_features, mirror_features
+from animate.loading import undisturbed
 from animate.regions import REGIONS, Region, cut, gate, region_map, window_matrix
 from animate.warp import PortraitWarp
 from animate.work_folder import model_facts
@@ -23,9 +24,6 @@ from weights.errors import WeightsError
 
 if TYPE_CHECKING:
     from cache import TaylorCacheConfig
-
-
-_LOADING = threading.Lock()
 
 
 class RegionPainter:
@@ -72,9 +70,7 @@ class RegionPainter:
         logging.disable_progress_bar()
         place = check_device(device)
         try:
-            # Not with `dtype`: diffusers would change PyTorch's default meanwhile, for all threads. Nor two at once: it
-            # takes out PyTorch's initialisers.
-            with _LOADING:
+            with undisturbed():
                 pipeline = LandmarkAnimationPipeline.from_pretrained(folder, low_cpu_mem_usage=False)
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise WeightsError(f"The model in {folder} cannot be loaded ({error}); fetch or export it anew.") from error

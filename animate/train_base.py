@@ -10,6 +10,7 @@ import torch
 
 from animate.checkpoints import find_pipeline, load_pipeline
 from animate.errors import OptionError, WeightsError
+from animate.loading import undisturbed
 from animate.models.guider import LandmarkGuider
 from animate.models.reference_network import ReferenceNetwork
 from animate.models.unet import LandmarkUNet
@@ -124,7 +125,8 @@ def start_from_stable_diffusion(unet: Path, image_encoder: Path, vae: Path, out:
         if not (Path(folder) / "config.json").is_file():
             raise WeightsError(f"{folder} holds no {kind.__name__} (config.json): download it and give its folder.")
         try:
-            loaded[kind] = kind.from_pretrained(folder).float()
+            with undisturbed():
+                loaded[kind] = kind.from_pretrained(folder).float()
         except (OSError, ValueError, RuntimeError) as error:
             raise WeightsError(f"{folder} cannot be loaded as {kind.__name__} ({error}).") from error
     source, encoder = loaded[UNet2DConditionModel], loaded[CLIPVisionModelWithProjection]

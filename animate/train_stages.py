@@ -94,11 +94,13 @@ class StageTrainer:
 
         return EMAModel(self._learning(), decay=self.config.ema, use_ema_warmup=True, power=0.75) if self.main else None
 
-    def train(self, resume: bool = False, save_every: int = 1000, keep: int = 2, minutes: float = 1e9) -> int:
+    def train(
+        self, resume: bool = False, save_every: int = 1000, keep: int = 2, minutes: float = 1e9, quiet: bool = False
+    ) -> int:
         """Runs until `config.steps` or `minutes` are over; returns the last step.
 
         resume: go on from the run's last checkpoint where there is one. save_every: steps between checkpoints, of which
-        the last `keep` stay.
+        the last `keep` stay. quiet: show no progress.
         """
         config, accelerator = self.config, self.accelerator
         self._begin(resume)
@@ -108,7 +110,7 @@ class StageTrainer:
         )
         samples = iter(loader(self.data, numbers, self.workers))
         began, running = time.time(), None
-        with self._progress() as tell:
+        with self._progress(quiet) as tell:
             while self.step < config.steps:
                 loss = self._one_step(samples)
                 self.step += 1
@@ -225,10 +227,12 @@ class StageTrainer:
                 log.write(json.dumps(record) + "\n")
 
     @contextmanager
-    def _progress(self):
+    def _progress(self, quiet: bool):
+        from rich.console import Console
         from rich.progress import Progress
 
-        with Progress(disable=not (self.main and sys.stdout.isatty())) as progress:
+        shown = self.main and not quiet and sys.stderr.isatty()
+        with Progress(console=Console(stderr=True), disable=not shown) as progress:
             bar = progress.add_task("training", total=self.config.steps, completed=self.step)
             yield lambda loss: progress.update(bar, completed=self.step, description=f"loss {loss:.4f}")
 

@@ -63,6 +63,8 @@ class NetworkEncoder:
             raise OptionError("The speech encoders need transformers: pip install 'mien[train]'.") from error
         import torch
 
+        from animate.loading import undisturbed
+
         folder = Path(folder)
         if not (folder / "config.json").is_file():
             raise OptionError(
@@ -74,14 +76,15 @@ class NetworkEncoder:
                 raise OptionError(
                     f"{folder} holds a network of the type {config.model_type!r}: give one of {', '.join(NETWORKS)}."
                 )
-            self._network, loaded = transformers.AutoModel.from_pretrained(
-                folder,
-                config=config,
-                local_files_only=True,
-                use_safetensors=True,
-                dtype=torch.float32,
-                output_loading_info=True,
-            )
+            with undisturbed():
+                self._network, loaded = transformers.AutoModel.from_pretrained(
+                    folder,
+                    config=config,
+                    local_files_only=True,
+                    use_safetensors=True,
+                    dtype=torch.float32,
+                    output_loading_info=True,
+                )
             # the mask's embedding serves training only
             if missing := sorted(key for key in loaded["missing_keys"] if key != "masked_spec_embed"):
                 raise ValueError(f"its weights lack {missing[0]} and {len(missing) - 1} more")

@@ -103,11 +103,14 @@ class Talker:
         network = None
         if method == "mini":
             from animate.device import check_device
+            from animate.loading import undisturbed
             from talking_face.model import AudioToExpression
 
             place = check_device(device)
             try:
-                network = AudioToExpression.from_pretrained(folder, low_cpu_mem_usage=False).float().to(place).eval()
+                with undisturbed():
+                    network = AudioToExpression.from_pretrained(folder, low_cpu_mem_usage=False)
+                network = network.float().to(place).eval()
             except (OSError, ValueError, RuntimeError) as error:
                 raise WeightsError(f"The speech model in {folder} cannot be read: {error}.") from error
             if network.config.coefficients != len(basis):

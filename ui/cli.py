@@ -15,9 +15,10 @@ import typer
 from animate.errors import MienError, OptionError
 from animate.full_size_options import FullSizeOptions
 
-from . import cli_bench, cli_doctor, cli_motion, cli_talk, cli_train, cli_verify, cli_weights
+from . import cli_bench, cli_doctor, cli_motion, cli_talk, cli_train, cli_verify, cli_weights, completion
 from . import cli_options as shared
 from .cli_options import FACES, MOVE, OUTPUT
+from .command_line import refuse_empty_paths
 from .config_file import ConfigCommand
 
 EXIT_PROBLEM = 1  # `mien check` found something that makes the job fail
@@ -74,7 +75,12 @@ def animate(
     ] = True,
     region: Annotated[
         str,
-        typer.Option("--region", help="What moves: all, exp, pose, lips, eyes; or several.", rich_help_panel=MOVE),
+        typer.Option(
+            "--region",
+            help="What moves: all, exp, pose, lips, eyes; or several.",
+            autocompletion=completion.words("all", "exp", "pose", "lips", "eyes"),
+            rich_help_panel=MOVE,
+        ),
     ] = "all",
     strength: shared.Strength = "",
     smooth: Annotated[
@@ -98,6 +104,7 @@ def animate(
         typer.Option(
             "--driving-face",
             help="The person of the clip to follow: number, largest, left, ….",
+            autocompletion=completion.people,
             rich_help_panel=FACES,
         ),
     ] = "largest",
@@ -163,10 +170,16 @@ app.command()(cli_doctor.doctor)
 def check(
     portrait: Annotated[Path, typer.Argument(help="Portrait: any picture with a face.")],
     driving: Annotated[Path | None, typer.Argument(help="Driving video.")] = None,
-    face: Annotated[str, typer.Option("--face", help="As in `mien animate`.")] = "largest",
-    driving_face: Annotated[str, typer.Option("--driving-face", help="As in `mien animate`.")] = "largest",
-    tracker: Annotated[str, typer.Option("--tracker", help="As in `mien animate`.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    face: Annotated[
+        str, typer.Option("--face", help="As in `mien animate`.", autocompletion=completion.people)
+    ] = "largest",
+    driving_face: Annotated[
+        str, typer.Option("--driving-face", help="As in `mien animate`.", autocompletion=completion.people)
+    ] = "largest",
+    tracker: Annotated[
+        str, typer.Option("--tracker", help="As in `mien animate`.", autocompletion=completion.trackers)
+    ] = "auto",
+    as_json: shared.PlainJson = False,
 ) -> None:
     """Tell beforehand what will go wrong with a portrait and a driving video.
 
@@ -182,9 +195,7 @@ def check(
 
 
 @app.command()
-def models(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
-) -> None:
+def models(as_json: shared.PlainJson = False) -> None:
     """List every weight that Mien can use, with its licence and where it lies."""
     from .cli_weights import list_weights
 
@@ -195,7 +206,7 @@ def models(
 def ui(
     host: Annotated[str, typer.Option("--host", help="Address to serve at; 0.0.0.0 is every one.")] = "127.0.0.1",
     port: Annotated[
-        int | None, typer.Option("--port", help="Port; unless given the first free one from 7860 on.")
+        int | None, typer.Option("--port", min=1, max=65535, help="Port; unless given the first free one from 7860 on.")
     ] = None,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
     max_upload: Annotated[int, typer.Option("--max-upload", min=1, help="Largest file, MB.")] = 512,
@@ -205,9 +216,11 @@ def ui(
     device: shared.Device = "cpu",
 ) -> None:
     """Open the web page: portraits, talking, dubbing, sliders and the camera in a browser, on this machine alone."""
+    from .address import check_host
     from .web import Settings, run
     from .web_limits import Limits
 
+    check_host(host)
     limits = Limits(upload_mb=max_upload, seconds=max_seconds, waiting=max_waiting)
     run(Settings(host, port, browser, model, device, limits))
 
@@ -216,6 +229,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit code. A MienError becomes one sentence on standard error."""
     previous = _exit_cleanly_when_terminated()
     try:
+        refuse_empty_paths(sys.argv[1:] if argv is None else argv)
         code = app(args=None if argv is None else list(argv), prog_name="mien", standalone_mode=False)
         if code == EXIT_INTERRUPTED:  # newer typer turns Ctrl-C into this code, older ones into Abort
             raise KeyboardInterrupt
@@ -243,7 +257,10 @@ def _say_other(error: Exception) -> int:
         return _say(error, "interrupted, nothing was written.", EXIT_INTERRUPTED)
     if callable(getattr(error, "format_message", None)):
         message = error.format_message()
-        return _say(error, message if message.endswith(".") else f"{message}.", EXIT_ERROR)
+        return _say(error, message if message.endswith((".", "?")) else f"{message}.", EXIT_ERROR)
+    if isinstance(error, OSError) and error.filename is not None:
+        sentence = f"{error.filename} cannot be used ({error.strerror}): check the path, its permissions and its disk."
+        return _say(error, sentence, EXIT_ERROR)
     sentence = (
         f"something went wrong that Mien did not foresee ({type(error).__name__}: {error}). "
         "Please report it with what `mien --debug …` prints."

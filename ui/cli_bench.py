@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +11,12 @@ import typer
 
 from animate.errors import OptionError
 
+from . import completion
+from .cli_options import PlainJson as Json
+from .cli_options import PlainQuiet as Quiet
 from .cli_train import Interrupted
+from .paths import check_output_folder
+from .renamed import renamed
 
 if TYPE_CHECKING:
     from bench.suites.manifest import Suite
@@ -25,16 +30,21 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first so many cases.")]
 Metadata = Annotated[
     Path | None, typer.Option("--metadata", help="Folder of the multi-human benchmark's own metadata.")
 ]
-Suites = Annotated[str, typer.Argument(metavar="SUITE", help="A built-in suite (`mien bench list`) or a suite.yaml.")]
-Data = Annotated[Path | None, typer.Option("--data", "-d", help="Folder of the media.")]
+Suites = Annotated[
+    str,
+    typer.Argument(
+        metavar="SUITE",
+        help="A built-in suite (`mien bench list`) or a suite.yaml.",
+        autocompletion=completion.suites,
+    ),
+]
+Data = Annotated[Path | None, typer.Option("--data", help="Folder of the media.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE, such as max_frames=50; may be repeated.")]
 Clips = Annotated[int, typer.Option("--clips", min=0, help="Cases whose clips the page shows.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 
 
 @app.command("list")
@@ -49,19 +59,29 @@ def list_all(as_json: Json = False) -> None:
 def prepare(
     folder: Annotated[Path, typer.Argument(help="Folder of portraits, videos and sounds; a manifest.csv tells more.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write suite.yaml to.")],
-    protocol: Annotated[str, typer.Option("--protocol", help="A built-in suite: see `mien bench list`.")],
+    protocol: Annotated[
+        str,
+        typer.Option("--protocol", help="A built-in suite: see `mien bench list`.", autocompletion=completion.suites),
+    ],
     name: Annotated[str | None, typer.Option("--name", help="What to call the suite.")] = None,
     limit: Limit = None,
     metadata: Metadata = None,
     setting: Settings = None,
+    as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Make a suite of a folder of media: pairs, checksums, licences, groups."""
+    from bench.suites.manifest import Suite
     from bench.suites.prepare import prepare as build
 
+    check_output_folder(output.parent if output.suffix in (".yaml", ".yml") else output)
     path = build(
         folder, protocol, output, name=name, limit=limit, metadata=metadata, settings=parse_settings(setting or [])
     )
+    if as_json:
+        made = Suite.load(path)
+        facts = {"file": str(path), "suite": made.name, "cases": len(made.cases), "notes": list(made.notes)}
+        print(json.dumps(facts, indent=1, ensure_ascii=False))
     _say(quiet, f"{path}: run it with `mien bench run {path} --system …`.")
 
 
@@ -73,6 +93,7 @@ def inputs(
     limit: Limit = None,
     metadata: Metadata = None,
     setting: Settings = None,
+    as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Write what every case gives to a system, for one that runs elsewhere: portrait.png, driver.mp4, audio.wav.
@@ -81,36 +102,44 @@ def inputs(
     """
     from bench.runner.export import export_inputs
 
-    left_out = export_inputs(_suite(suite, data, metadata, limit, setting), output)
+    found = _suite(suite, data, metadata, limit, setting)
+    check_output_folder(output)
+    try:
+        left_out = export_inputs(found, output)
+    except KeyboardInterrupt:
+        raise Interrupted(f"interrupted: the same command writes {output} anew.") from None
+    if as_json:
+        print((output / "inputs.json").read_text(encoding="utf-8"), end="")
     for case, why in left_out.items():
         _say(quiet, f"left out: {case}: {why}")
     _say(quiet, f"{output}: inputs.json lists the cases.")
 
 
-@app.command()
+@app.command(cls=renamed({"--out": "--output", "--jobs": "--workers"}))
 def run(
     suite: Suites,
     system: Annotated[
         list[str] | None,
         typer.Option(
             "--system",
-            "-s",
             help='mien:mini, mien:FOLDER, folder:PATH (PATH/<case>.mp4), command:"… {portrait} {driver} {output}"; '
             "may be repeated. None: the baselines alone.",
         ),
     ] = None,
     data: Data = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder of the results; an older one goes on. [runs/bench/SUITE]")
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help=f"Folder of the results; an older one goes on; if none, {RUNS}/SUITE."),
     ] = None,
     limit: Limit = None,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes at the same time.")] = 1,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Cases at the same time.")] = 1,
     ray: Annotated[str | None, typer.Option("--ray", help="Run on a Ray cluster: auto or its address.")] = None,
     timeout: Annotated[float | None, typer.Option("--timeout", help="Seconds that a case may take.")] = None,
     retry: Annotated[bool, typer.Option("--retry", help="Try failed cases again.")] = False,
     metadata: Metadata = None,
     setting: Settings = None,
     clips: Clips = 12,
+    as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Run systems on a suite, beside the baselines and the truth, and write the report.
@@ -123,22 +152,24 @@ def run(
     from .bench_progress import CaseProgress
 
     found = _suite(suite, data, metadata, limit, setting)
-    out = RUNS / found.name if out is None else out
+    if timeout is not None and not timeout < math.inf:
+        raise OptionError(f"--timeout is {timeout:g}: give seconds, such as 60.")
+    output = check_output_folder(RUNS / found.name if output is None else output)
     try:
         with CaseProgress(quiet) as progress:
             run_suite(
                 found,
                 system or [],
-                out,
-                jobs=jobs,
+                output,
+                jobs=workers,
                 ray=ray,
                 timeout=timeout,
                 retry=retry,
                 progress=progress,
             )
-        figures = _report(out, None, clips, quiet)
+        figures = _report(output, None, clips, as_json, quiet)
     except KeyboardInterrupt:
-        raise Interrupted(f"interrupted: the same command goes on with what is in {out}.") from None
+        raise Interrupted(f"interrupted: the same command goes on with what is in {output}.") from None
     hopeless = [name for name, facts in figures["systems"].items() if facts["failed"] and not facts["ok"]]
     if hopeless:
         _say(False, f"Every case failed: {', '.join(hopeless)}.")
@@ -150,10 +181,11 @@ def report(
     folder: Annotated[Path, typer.Argument(help="Folder that `mien bench run` filled.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the report's files.")] = None,
     clips: Clips = 12,
+    as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Write report.html, report.md, report.json and report.csv from a folder of runs."""
-    _report(folder, output, clips, quiet)
+    _report(folder, output, clips, as_json, quiet)
 
 
 @app.command()
@@ -194,11 +226,13 @@ def parse_settings(words: list[str]) -> dict[str, Any]:
 def _suite(name: str, data: Path | None, metadata: Path | None, limit: int | None, words: list[str] | None) -> Suite:
     from bench.suites.manifest import Suite
 
-    found = Suite.load(name, data=data, metadata=metadata)
-    return replace(found, settings={**found.settings, **parse_settings(words or [])}).take(limit)
+    found = Suite.load(name, data=data, metadata=metadata, settings=parse_settings(words or [])).take(limit)
+    if not found.cases:
+        raise OptionError(f"The suite {name} has no case: make it again with `mien bench prepare`.")
+    return found
 
 
-def _report(folder: Path, target: Path | None, clips: int, quiet: bool) -> dict[str, Any]:
+def _report(folder: Path, target: Path | None, clips: int, as_json: bool, quiet: bool) -> dict[str, Any]:
     from bench.report.files import write_report
     from bench.report.markdown import terminal
 
@@ -208,7 +242,10 @@ def _report(folder: Path, target: Path | None, clips: int, quiet: bool) -> dict[
     figures, files = write_report(
         folder, target, clips, follow=lambda cases, total: progress.follow(cases, "clips", total)
     )
-    if not quiet:
+    if as_json:
+        print(files["json"].read_text(encoding="utf-8"), end="")
+        _say(quiet, terminal(figures))
+    elif not quiet:
         print(terminal(figures))
     _say(quiet, f"report: {files['html']} (and .md, .json, .csv)")
     return figures

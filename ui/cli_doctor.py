@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .cli_options import PlainJson
+
 if TYPE_CHECKING:
     from .doctor import Check
 
@@ -18,7 +20,7 @@ MARKS = {"ok": ("✓", "green"), "absent": ("·", "dim"), "wrong": ("✗", "bold
 
 def doctor(
     selftest: Annotated[bool, typer.Option("--selftest/--no-selftest", help="Draw one tiny frame.")] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: PlainJson = False,
 ) -> None:
     """Tell what is installed, which weights lie where, on what Mien computes, and whether it draws.
 

@@ -11,10 +11,16 @@ import typer
 
 from animate.errors import OptionError
 
+from . import completion
+from .cli_options import PlainJson as Json
+from .cli_options import PlainQuiet as Quiet
 from .paths import builtin_motions, check_output, find_motion, require_file
+from .renamed import renamed
 
 if TYPE_CHECKING:
     from animate.motion import Motion
+
+SUFFIX = ".safetensors"
 
 app = typer.Typer(
     help="Extract, look at, cut, join and convert motion files.",
@@ -22,24 +28,34 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-MotionArgument = Annotated[str, typer.Argument(metavar="MOTION", help="Motion file, or a built-in motion's name.")]
+MotionArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="MOTION", help="Motion file, or a built-in motion's name.", autocompletion=completion.motions
+    ),
+]
 Output = Annotated[Path, typer.Option("--output", "-o", help="File to write (.safetensors).")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Source = Annotated[str, typer.Option("--source", help="Who made it; kept in the file.")]
+Credit = Annotated[str, typer.Option("--credit", help="Who made it; kept in the file as its source.")]
 Licence = Annotated[str, typer.Option("--licence", help="Under which licence; kept in the file.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 
 
-@app.command()
+@app.command(cls=renamed({"--source": "--credit"}))
 def extract(
     driving: Annotated[Path, typer.Argument(help="Driving video.")],
     output: Output,
     trim_start: Annotated[float, typer.Option("--trim-start", help="Begin at this second.")] = 0.0,
     trim_end: Annotated[float | None, typer.Option("--trim-end", help="End at this second.")] = None,
-    face: Annotated[str, typer.Option("--face", help="The person to follow: number, largest, left, ….")] = "largest",
-    tracker: Annotated[str, typer.Option("--tracker", help="As in `mien animate`.")] = "auto",
+    face: Annotated[
+        str,
+        typer.Option(
+            "--face", help="The person to follow: number, largest, left, ….", autocompletion=completion.people
+        ),
+    ] = "largest",
+    tracker: Annotated[
+        str, typer.Option("--tracker", help="As in `mien animate`.", autocompletion=completion.trackers)
+    ] = "auto",
     smooth: Annotated[float | None, typer.Option("--smooth", min=0, max=1, help="Steady it, 0 to 1.")] = None,
-    source: Source = "",
+    credit: Credit = "",
     licence: Licence = "",
     as_json: Json = False,
     quiet: Quiet = False,
@@ -51,7 +67,7 @@ def extract(
 
     parse_trim(trim_start, trim_end)
     require_file(driving, "driving video")
-    check_output(output, [driving])
+    check_output(output, [driving], suffix=SUFFIX)
     from animate.faces import create_tracker
     from animate.media import VideoReader
     from animate.motion import Motion
@@ -66,7 +82,7 @@ def extract(
     motion = Motion.from_track(track)
     if smooth is not None:
         motion = motion.smooth(smooth)
-    motion.source, motion.licence = source or driving.name, licence
+    motion.source, motion.licence = credit or driving.name, licence
     motion.save(output)
     _tell(output, motion, quiet, as_json)
 
@@ -85,12 +101,12 @@ def info(motion: MotionArgument, as_json: Json = False) -> None:
         print(f"{name:<{width}}  {value}")
 
 
-@app.command()
+@app.command(cls=renamed({"--start": "--trim-start", "--end": "--trim-end"}))
 def trim(
     motion: MotionArgument,
     output: Output,
-    start: Annotated[float, typer.Option("--trim-start", "--start", help="Begin at this second.")] = 0.0,
-    end: Annotated[float | None, typer.Option("--trim-end", "--end", help="End at this second.")] = None,
+    start: Annotated[float, typer.Option("--trim-start", help="Begin at this second.")] = 0.0,
+    end: Annotated[float | None, typer.Option("--trim-end", help="End at this second.")] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -99,7 +115,7 @@ def trim(
 
     parse_trim(start, end)
     path = find_motion(motion)
-    check_output(output, [path])
+    check_output(output, [path], suffix=SUFFIX)
     trimmed = _load(path).trim(start, end)
     trimmed.save(output)
     _tell(output, trimmed, quiet, as_json)
@@ -107,7 +123,10 @@ def trim(
 
 @app.command()
 def join(
-    motions: Annotated[list[str], typer.Argument(metavar="MOTION…", help="Two or more motions, in order.")],
+    motions: Annotated[
+        list[str],
+        typer.Argument(metavar="MOTION…", help="Two or more motions, in order.", autocompletion=completion.motions),
+    ],
     output: Output,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -116,7 +135,7 @@ def join(
     if len(motions) < 2:
         raise OptionError("Joining needs two motions or more: mien motion join A B -o OUT.")
     paths = [find_motion(name) for name in motions]
-    check_output(output, paths)
+    check_output(output, paths, suffix=SUFFIX)
     from animate.motion import Motion
 
     joined = Motion.join([_load(path) for path in paths])
@@ -152,7 +171,7 @@ def to_arkit(
 ) -> None:
     """Write a motion as ARKit's 52 curves (CSV, one row a frame)."""
     path = find_motion(motion)
-    check_output(output, [path])
+    check_output(output, [path], suffix=".csv")
     from animate import arkit
 
     loaded = _load(path)
@@ -160,12 +179,12 @@ def to_arkit(
     _tell(output, loaded, quiet, as_json)
 
 
-@app.command("from-arkit")
+@app.command("from-arkit", cls=renamed({"--source": "--credit"}))
 def from_arkit(
     curves: Annotated[Path, typer.Argument(help="CSV file with ARKit's 52 curves, one row a frame.")],
     output: Output,
     fps: Annotated[str, typer.Option("--fps", help="Frame rate of the curves, such as 60 or 30000/1001.")] = "60",
-    source: Source = "",
+    credit: Credit = "",
     licence: Licence = "",
     as_json: Json = False,
     quiet: Quiet = False,
@@ -173,10 +192,10 @@ def from_arkit(
     """Make a motion file from ARKit's 52 curves."""
     rate = parse_fps(fps)
     require_file(curves, "curve file")
-    check_output(output, [curves])
+    check_output(output, [curves], suffix=SUFFIX)
     from animate import arkit
 
-    motion = arkit.motion_from_arkit_csv(curves, rate, source=source or curves.name, licence=licence)
+    motion = arkit.motion_from_arkit_csv(curves, rate, source=credit or curves.name, licence=licence)
     motion.save(output)
     _tell(output, motion, quiet, as_json)
 
@@ -217,7 +236,8 @@ def _load(path: Path) -> Motion:
 def _summary(motion: Motion) -> str:
     facts = facts_of(motion)
     bridged = f", {facts['bridged']} of them bridged" if facts["bridged"] else ""
-    return f"{facts['frames']} frames{bridged}, {facts['seconds']} s at {facts['fps']} frames/s."
+    noun = "frame" if facts["frames"] == 1 else "frames"
+    return f"{facts['frames']} {noun}{bridged}, {facts['seconds']} s at {facts['fps']} frames/s."
 
 
 def _tell(output: Path, motion: Motion, quiet: bool, as_json: bool) -> None:

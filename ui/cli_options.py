@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from . import completion
+
 MOVE, FACES, OUTPUT, MODEL, FULL_SIZE = "Movement", "Faces", "Output", "Model", "Full-size models"
 
 VideoOutput = Annotated[
@@ -29,6 +31,7 @@ Motions = Annotated[
         "-m",
         metavar="[FACE=]NAME",
         help="Motion file, or a built-in motion's name (`mien motion list`); for several faces once each: left=smile.",
+        autocompletion=completion.motions,
     ),
 ]
 Speeches = Annotated[
@@ -63,6 +66,7 @@ Style = Annotated[
     typer.Option(
         "--style",
         help="How lively the speaker is: calm, neutral, lively, or a number from -1 to 1.",
+        autocompletion=completion.words("calm", "neutral", "lively"),
         rich_help_panel=MOVE,
     ),
 ]
@@ -81,6 +85,7 @@ PortraitFace = Annotated[
         "--face",
         help="The face of the portrait that moves: number (0 is the largest), largest, left, right, "
         "left-to-right:N, or a reference picture of the person.",
+        autocompletion=completion.people,
         rich_help_panel=FACES,
     ),
 ]
@@ -89,6 +94,7 @@ Faces = Annotated[
     typer.Option(
         "--faces",
         help="Several faces: all, largest, left-to-right, right-to-left, best-match, or numbers such as 0,2.",
+        autocompletion=completion.words("all", "largest", "left-to-right", "right-to-left", "best-match"),
         rich_help_panel=FACES,
     ),
 ]
@@ -102,6 +108,7 @@ Ends = Annotated[
         "--ends",
         help="What the shorter of several drivers do: hold (the last frame, easing to rest; unless given), loop, or "
         "trim (all end with the shortest).",
+        autocompletion=completion.words("hold", "loop", "trim"),
         rich_help_panel=FACES,
     ),
 ]
@@ -110,6 +117,7 @@ Sound = Annotated[
     typer.Option(
         "--sound",
         help="Of several clips: first (the first that has sound; unless given), mix, none.",
+        autocompletion=completion.words("first", "mix", "none"),
         rich_help_panel=FACES,
     ),
 ]
@@ -124,13 +132,19 @@ Tracker = Annotated[
     typer.Option(
         "--tracker",
         help="What finds faces: auto, mediapipe, mediapipe-tasks, insightface, face-alignment.",
+        autocompletion=completion.trackers,
         rich_help_panel=FACES,
     ),
 ]
 Crf = Annotated[int, typer.Option("--crf", min=0, max=63, help="Quality: smaller is better.", rich_help_panel=OUTPUT)]
 Codec = Annotated[
     str,
-    typer.Option("--codec", help="auto (by suffix), h264, vp9, prores, png, gif.", rich_help_panel=OUTPUT),
+    typer.Option(
+        "--codec",
+        help="auto (by suffix), h264, vp9, prores, png, gif.",
+        autocompletion=completion.codecs,
+        rich_help_panel=OUTPUT,
+    ),
 ]
 Overwrite = Annotated[
     bool,
@@ -144,10 +158,11 @@ Overwrite = Annotated[
 Report = Annotated[
     Path | None, typer.Option("--report", help="Write the run's report as JSON.", rich_help_panel=OUTPUT)
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.", rich_help_panel=OUTPUT)]
-Json = Annotated[
-    bool, typer.Option("--json", help="Print the run's report as JSON on standard output.", rich_help_panel=OUTPUT)
-]
+_QUIET, _JSON = "Say nothing but errors.", "Print JSON on standard output."
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help=_QUIET, rich_help_panel=OUTPUT)]
+Json = Annotated[bool, typer.Option("--json", help=_JSON, rich_help_panel=OUTPUT)]
+PlainQuiet = Annotated[bool, typer.Option("--quiet", "-q", help=_QUIET)]  # of commands whose options have no headings
+PlainJson = Annotated[bool, typer.Option("--json", help=_JSON)]
 Config = Annotated[
     Path | None,
     typer.Option(
@@ -178,24 +193,39 @@ Model = Annotated[
     typer.Option(
         "--model",
         help="mini, follow-your-emoji or fantasy-portrait (large, for a GPU), or a folder with a trained model.",
+        autocompletion=completion.models,
         rich_help_panel=MODEL,
     ),
 ]
 SpeechModel = Annotated[
-    str, typer.Option("--speech-model", help="mini, or a folder with a trained speech model.", rich_help_panel=MODEL)
+    str,
+    typer.Option(
+        "--speech-model",
+        help="mini, or a folder with a trained speech model.",
+        autocompletion=completion.words("mini"),
+        rich_help_panel=MODEL,
+    ),
 ]
 Steps = Annotated[
     int | None,
     typer.Option("--steps", min=1, max=50, help="Denoising steps a frame.", rich_help_panel=MODEL),
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Same seed and input: same frames.", rich_help_panel=MODEL)]
-Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ….", rich_help_panel=MODEL)]
+LAST_SEED = 2**32 - 1
+Seed = Annotated[
+    int,
+    typer.Option("--seed", min=0, max=LAST_SEED, help="Same seed and input: same frames.", rich_help_panel=MODEL),
+]
+Device = Annotated[
+    str,
+    typer.Option("--device", help="cpu, cuda, cuda:1, ….", autocompletion=completion.devices, rich_help_panel=MODEL),
+]
 Cache = Annotated[
     str,
     typer.Option(
         "--cache",
         help="Forecast what changes little from step to step: off, fast, balanced, exact (nearest to off); "
         "for 10 steps and more.",
+        autocompletion=completion.words("off", "fast", "balanced", "exact"),
         rich_help_panel=MODEL,
     ),
 ]
@@ -212,6 +242,7 @@ Long = Annotated[
     typer.Option(
         "--long",
         help="Order of a long video's windows: progressive (key frames first) or overlap (one after the other).",
+        autocompletion=completion.words("progressive", "overlap"),
         rich_help_panel=FULL_SIZE,
     ),
 ]
@@ -241,12 +272,18 @@ Dtype = Annotated[
     typer.Option(
         "--dtype",
         help="auto (float16 on a GPU, float32 elsewhere), float32, float16, bfloat16.",
+        autocompletion=completion.words("auto", "float32", "float16", "bfloat16"),
         rich_help_panel=FULL_SIZE,
     ),
 ]
 Scheduler = Annotated[
     str,
-    typer.Option("--scheduler", help="ddim, dpm++, or lcm for distilled models.", rich_help_panel=FULL_SIZE),
+    typer.Option(
+        "--scheduler",
+        help="ddim, dpm++, or lcm for distilled models.",
+        autocompletion=completion.words("ddim", "dpm++", "lcm"),
+        rich_help_panel=FULL_SIZE,
+    ),
 ]
 Preview = Annotated[
     bool, typer.Option("--preview", help="Decode fast and a little blurred (TAESD).", rich_help_panel=FULL_SIZE)
@@ -256,10 +293,19 @@ Offload = Annotated[
     typer.Option(
         "--offload",
         help="Less GPU memory: none, model (one network at a time), group (a few layers).",
+        autocompletion=completion.words("none", "model", "group"),
         rich_help_panel=FULL_SIZE,
     ),
 ]
-Attention = Annotated[str, typer.Option("--attention", help="auto, sdpa, xformers, flash.", rich_help_panel=FULL_SIZE)]
+Attention = Annotated[
+    str,
+    typer.Option(
+        "--attention",
+        help="auto, sdpa, xformers, flash.",
+        autocompletion=completion.words("auto", "sdpa", "xformers", "flash"),
+        rich_help_panel=FULL_SIZE,
+    ),
+]
 Compile = Annotated[
     bool,
     typer.Option("--compile", help="Compile first: worth it for long videos.", rich_help_panel=FULL_SIZE),

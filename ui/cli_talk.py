@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from . import cli_options as shared
+from . import completion
 from .cli_options import MOVE, OUTPUT
 
 
@@ -27,7 +28,10 @@ def talk(
     emotion: Annotated[
         str,
         typer.Option(
-            "--emotion", help="Mood of the face: neutral, happy, sad, angry, surprised.", rich_help_panel=MOVE
+            "--emotion",
+            help="Mood of the face: neutral, happy, sad, angry, surprised.",
+            autocompletion=completion.words("neutral", "happy", "sad", "angry", "surprised"),
+            rich_help_panel=MOVE,
         ),
     ] = "neutral",
     style: shared.Style = "neutral",
@@ -102,6 +106,7 @@ def dub(
             "--longer",
             help="For a sound longer than the picture: loop (play it backwards and forwards again, without a jump), "
             "hold (keep the last frame, whose eyes go on blinking), trim (end with the picture).",
+            autocompletion=completion.words("loop", "hold", "trim"),
             rich_help_panel=MOVE,
         ),
     ] = "loop",
@@ -111,6 +116,7 @@ def dub(
             "--shorter",
             help="For a sound shorter than the picture: rest (the mouth rests to the picture's end), "
             "keep (it goes back to its own movement), trim (end with the sound).",
+            autocompletion=completion.words("rest", "keep", "trim"),
             rich_help_panel=MOVE,
         ),
     ] = "rest",
@@ -127,6 +133,7 @@ def dub(
         typer.Option(
             "--face",
             help="The person to dub: number (0 is the largest), largest, left, right, left-to-right:N.",
+            autocompletion=completion.people,
             rich_help_panel=shared.FACES,
         ),
     ] = "largest",

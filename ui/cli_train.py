@@ -11,6 +11,11 @@ import typer
 
 from animate.errors import MienError, OptionError
 
+from . import completion
+from .cli_options import LAST_SEED, PlainJson, PlainQuiet
+from .paths import check_output_folder
+from .renamed import renamed
+
 CONFIGS = ("multi_gpu", "fsdp", "deepspeed_zero2")
 RUN, LOSS, SPEED = "Run", "Loss", "Speed and memory"
 
@@ -35,7 +40,14 @@ Run = Annotated[Path, typer.Option("--output", "-o", help="Folder for checkpoint
 Batch = Annotated[int, typer.Option("--batch", help="Samples on one process at once.", rich_help_panel=SPEED)]
 Accumulate = Annotated[int, typer.Option("--accumulate", help="Batches that make one step.", rich_help_panel=SPEED)]
 Size = Annotated[int, typer.Option("--size", help="Side of the pictures, px.")]
-Style = Annotated[str, typer.Option("--map-style", "--style", help="Landmark maps: follow-your-emoji, aniportrait.")]
+Style = Annotated[
+    str,
+    typer.Option(
+        "--map-style",
+        help="Landmark maps: follow-your-emoji, aniportrait.",
+        autocompletion=completion.words("follow-your-emoji", "aniportrait"),
+    ),
+]
 Rate = Annotated[float, typer.Option("--learning-rate", help="The highest learning rate.")]
 Warmup = Annotated[int, typer.Option("--warmup", help="Steps in which the learning rate rises.")]
 Gamma = Annotated[
@@ -60,14 +72,28 @@ Checkpointing = Annotated[
 EightBit = Annotated[
     bool, typer.Option("--eight-bit-adam", help="Optimizer states of 8 bits (bitsandbytes).", rich_help_panel=SPEED)
 ]
-Precision = Annotated[str, typer.Option("--precision", help="auto, no, bf16, fp16.", rich_help_panel=SPEED)]
-Device = Annotated[str, typer.Option("--device", help="auto, or cpu.", rich_help_panel=SPEED)]
+Precision = Annotated[
+    str,
+    typer.Option(
+        "--precision",
+        help="auto, no, bf16, fp16.",
+        autocompletion=completion.words("auto", "no", "bf16", "fp16"),
+        rich_help_panel=SPEED,
+    ),
+]
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device", help="auto, or cpu.", autocompletion=completion.words("auto", "cpu"), rich_help_panel=SPEED
+    ),
+]
 Workers = Annotated[int, typer.Option("--workers", min=0, help="Processes that read samples.", rich_help_panel=SPEED)]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Same seed, data and settings: same weights.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=LAST_SEED, help="Same seed, data and settings: same weights.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.", rich_help_panel=RUN)]
 SaveEvery = Annotated[int, typer.Option("--save-every", min=1, help="Steps between checkpoints.", rich_help_panel=RUN)]
 Keep = Annotated[int, typer.Option("--keep", min=1, help="Checkpoints that stay.", rich_help_panel=RUN)]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON at the end.", rich_help_panel=RUN)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.", rich_help_panel=RUN)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.", rich_help_panel=RUN)]
 Minutes = Annotated[
     float, typer.Option("--minutes", help="Stop after so many, with a checkpoint.", rich_help_panel=RUN)
 ]
@@ -78,17 +104,25 @@ def prepare(
     videos: Annotated[list[Path], typer.Argument(metavar="FOLDER…", help="Folders of videos, or videos.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the dataset; an older one goes on.")],
     size: Annotated[int, typer.Option("--size", help="Side of the face crops, px.")] = 512,
-    picture: Annotated[str, typer.Option("--picture", help="Kind of the frames: jpg, webp, png.")] = "jpg",
+    picture: Annotated[
+        str,
+        typer.Option(
+            "--picture",
+            help="Kind of the frames: jpg, webp, png.",
+            autocompletion=completion.words("jpg", "webp", "png"),
+        ),
+    ] = "jpg",
     shortest: Annotated[int, typer.Option("--shortest", help="Leave out shots of fewer frames.")] = 16,
     smallest_face: Annotated[int, typer.Option("--smallest-face", help="Leave out smaller faces, px.")] = 96,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Videos at the same time.")] = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON at the end.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
+    as_json: PlainJson = False,
+    quiet: PlainQuiet = False,
 ) -> None:
     """Cut the faces out of videos and find their landmarks.
 
     People and licences are taken from a manifest.csv (columns file, subject, licence) in a folder that has one.
     """
+    check_output_folder(output)
     from animate.train_prepare import PrepareConfig
     from animate.train_prepare import prepare as build
 
@@ -116,17 +150,23 @@ def start(
         Path, typer.Option("--image-encoder", help="Folder of the image encoder (CLIP ViT-L/14 with projection).")
     ],
     vae: Annotated[Path, typer.Option("--vae", help="Folder of the autoencoder (sd-vae-ft-mse).")],
+    as_json: PlainJson = False,
+    quiet: PlainQuiet = False,
 ) -> None:
     """Make the model folder that training from Stable Diffusion begins with."""
+    check_output_folder(output)
     from animate.train_base import start_from_stable_diffusion
 
     from .console import err_console
 
     start_from_stable_diffusion(unet, image_encoder, vae, output)
-    err_console().print(f"{output}: train it with `mien train image`", markup=False)
+    if as_json:
+        print(json.dumps({"folder": str(output)}, indent=2))
+    if not quiet:
+        err_console().print(f"{output}: train it with `mien train image`", markup=False)
 
 
-@app.command()
+@app.command(cls=renamed({"--style": "--map-style"}))
 def image(
     data: Data,
     base: Base,
@@ -154,12 +194,13 @@ def image(
     keep: Keep = 2,
     minutes: Minutes = 1e9,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Stage 1: image pairs; everything learns but the motion modules."""
     _train(dict(locals()), "image", None)
 
 
-@app.command()
+@app.command(cls=renamed({"--style": "--map-style"}))
 def motion(
     data: Data,
     base: Base,
@@ -194,6 +235,7 @@ def motion(
     keep: Keep = 2,
     minutes: Minutes = 1e9,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Stage 2: clips; the motion modules learn, all else stays."""
     arguments = dict(locals())
@@ -202,7 +244,9 @@ def motion(
 
 @app.command()
 def config(
-    name: Annotated[str, typer.Argument(help=f"{', '.join(CONFIGS)}.")] = CONFIGS[0],
+    name: Annotated[
+        str, typer.Argument(help=f"{', '.join(CONFIGS)}.", autocompletion=completion.words(*CONFIGS))
+    ] = CONFIGS[0],
 ) -> None:
     """Print where an accelerate configuration lies.
 
@@ -222,20 +266,23 @@ def _train(arguments: dict, stage: str, motion_from: Path | None) -> None:
 
     from .console import err_console
 
-    data, base, output, as_json = (arguments.pop(name) for name in ("data", "base", "output", "as_json"))
+    data, base, output = (arguments.pop(name) for name in ("data", "base", "output"))
+    as_json, quiet = arguments.pop("as_json"), arguments.pop("quiet")
     machine = {name: arguments.pop(name) for name in ("precision", "device", "workers")}
     loop = {name: arguments.pop(name) for name in ("resume", "save_every", "keep", "minutes")}
     recipe = StageConfig(stage=stage, **arguments)
+    check_output_folder(output)
     trainer = StageTrainer(data, base, output, recipe, motion_from, **machine)
     try:
-        step = trainer.train(**loop)
+        step = trainer.train(**loop, quiet=quiet)
     except KeyboardInterrupt:
         raise Interrupted(
             f"interrupted at step {trainer.step}: the same command with --resume goes on from the last checkpoint."
         ) from None
     if trainer.main:
         found = last_checkpoint(output)
-        err_console().print(f"step {step} of {recipe.steps}: {found / 'pipeline'}", markup=False)
+        if not quiet:
+            err_console().print(f"step {step} of {recipe.steps}: {found / 'pipeline'}", markup=False)
         if as_json:
             print(json.dumps({"step": step, "steps": recipe.steps, "model": str(found / "pipeline")}, indent=2))
     trainer.accelerator.end_training()

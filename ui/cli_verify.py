@@ -11,6 +11,8 @@ import typer
 
 from animate.errors import OptionError
 
+from .cli_options import PlainJson
+
 if TYPE_CHECKING:
     from animate.provenance_reading import Origin
 
@@ -38,7 +40,7 @@ def verify(
     trust: Annotated[
         Path | None, typer.Option("--trust", help="Certificates (PEM) of the authorities whose signatures you trust.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: PlainJson = False,
 ) -> None:
     """Tell whether a video or picture says that it was generated, and who signed that.
 
@@ -63,6 +65,8 @@ def examine(path: Path, trust: Path | None = None) -> Verdict:
             anchors = trust.read_bytes()
         except OSError as error:
             raise OptionError(f"The certificates {trust} cannot be read ({error.strerror}): check the path.") from error
+        if b"-----BEGIN CERTIFICATE-----" not in anchors:
+            raise OptionError(f"{trust} holds no certificate: give a PEM file of authorities.")
     origin = read_origin(path)
     plain = "tagged" if origin.generated else "nothing"
     if not origin.manifest:

@@ -8,6 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from animate.errors import OptionError
+
+from . import completion
+from .cli_options import PlainJson as Json
+from .cli_options import PlainQuiet as Quiet
+from .renamed import renamed
+
 if TYPE_CHECKING:
     from weights.store import FileState
 
@@ -19,8 +26,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 Folder = Annotated[
     Path | None,
     typer.Option("--folder", help="Look here first (then MIEN_WEIGHTS, ~/.cache/mien, Hugging Face's cache)."),
@@ -30,7 +35,12 @@ Folder = Annotated[
 @app.command("list")
 def list_weights(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="One of them, with each file's size, SHA-256 and place.")
+        str | None,
+        typer.Argument(
+            metavar="[NAME]",
+            help="One of them, with each file's size, SHA-256 and place.",
+            autocompletion=completion.weights,
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -46,13 +56,15 @@ def list_weights(
         print_records(records, files=name is not None)
 
 
-@app.command()
+@app.command(cls=renamed({"--force": "--overwrite"}))
 def pull(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="As in `mien weights list`.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="As in `mien weights list`.", autocompletion=completion.weights)
+    ],
     folder: Annotated[
         Path | None, typer.Option("--folder", help="Put the files here instead of Hugging Face's cache.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Get them again, also when they are here.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Get them again, also when they are here.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -63,7 +75,7 @@ def pull(
     record = get(name)
     if not record.commercial_use:
         _say(quiet, f"{name}: {record.licence}; not for commercial use.")
-    paths = fetch(record, folder, force, lambda file: _say(quiet, f"fetching {file} …"))
+    paths = fetch(record, folder, overwrite, lambda file: _say(quiet, f"fetching {file} …"))
     for path in paths:
         _say(quiet, str(path))
     if as_json:
@@ -73,7 +85,10 @@ def pull(
 @app.command()
 def verify(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="One of them; all that are here if none.")
+        str | None,
+        typer.Argument(
+            metavar="[NAME]", help="One of them; all that are here if none.", autocompletion=completion.weights
+        ),
     ] = None,
     folder: Folder = None,
     as_json: Json = False,
@@ -86,6 +101,8 @@ def verify(
     from weights.store import how_to_get
     from weights.store import verify as check
 
+    if folder is not None and not folder.is_dir():
+        raise OptionError(f"There is no folder {folder}: check the path.")
     records = [get(name)] if name is not None else list(RECORDS)
     states = {record.name: check(record, folder) for record in records}
     if name is None:  # what is not on this machine is no fault
@@ -106,7 +123,12 @@ def verify(
 @app.command()
 def convert(
     family: Annotated[
-        str, typer.Argument(metavar="FAMILY", help="follow-your-emoji, aniportrait or fantasy-portrait.")
+        str,
+        typer.Argument(
+            metavar="FAMILY",
+            help="follow-your-emoji, aniportrait or fantasy-portrait.",
+            autocompletion=completion.words("follow-your-emoji", "aniportrait", "fantasy-portrait"),
+        ),
     ],
     folder: Annotated[
         Path | None,
@@ -123,7 +145,14 @@ def convert(
     base: Annotated[
         Path | None, typer.Option("--base", "-b", help="Wan2.1-I2V-14B-720P's folder, for fantasy-portrait.")
     ] = None,
-    dtype: Annotated[str, typer.Option("--dtype", help="keep, float32, float16 or bfloat16.")] = "keep",
+    dtype: Annotated[
+        str,
+        typer.Option(
+            "--dtype",
+            help="keep, float32, float16 or bfloat16.",
+            autocompletion=completion.words("keep", "float32", "float16", "bfloat16"),
+        ),
+    ] = "keep",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder if it is there.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,

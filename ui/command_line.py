@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from animate.errors import OptionError
 
 if TYPE_CHECKING:
     from .cast_options import Cast
@@ -17,10 +19,24 @@ if TYPE_CHECKING:
 PATHS = frozenset(
     "source output driving audio video cast pose_from save_motion report work_folder sign_with config".split()
 )
+#: The same, of commands that draw nothing.
+MORE_PATHS = frozenset("base data folder image_encoder metadata motion_from trust unet vae".split())
 #: Options whose value is a file or folder where there is one of that name, else a word.
 WORDS_OR_PATHS = frozenset("motion face model speech_model".split())
 #: Options that may be given once for each face, as FACE=VALUE.
 BY_FACE = frozenset("driving motion audio".split())
+
+
+def refuse_empty_paths(arguments: Sequence[str]) -> None:
+    """Raises OptionError for "" where a file or folder is asked for, as from `-o "$OUT"` where nothing has set OUT.
+
+    Unnoticed, it would mean the folder that the program was started in.
+    """
+    options = {f"--{name.replace('_', '-')}" for name in PATHS | MORE_PATHS} | {"-o", "-s", "-d", "-a", "-v", "-b"}
+    for before, word in zip(("", *arguments), arguments, strict=False):
+        option = before if word == "" else word.removesuffix("=") if word.endswith("=") else ""
+        if option in options:
+            raise OptionError(f"{option} is empty: give a file or folder.")
 
 
 def options_of(job: DrawingJob, base: Path | None = None) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typer.core import TyperCommand
 from animate.errors import OptionError
 
 from .command_line import BY_FACE, PATHS, WORDS_OR_PATHS, split_by_face
+from .report import SCHEMA_VERSION
 
 #: Options of which the command line's replaces the other in the file too.
 RIVALS = ({"driving", "motion"},)
@@ -53,6 +54,11 @@ def read_config(path: Path, command: str, params: Sequence[Any]) -> dict[str, An
     """
     content = _read(path)
     if isinstance(content, dict) and isinstance(content.get("options"), dict) and "schema" in content:
+        if content["schema"] != SCHEMA_VERSION:
+            raise OptionError(
+                f"{path} is a report of schema {content['schema']}, which this version cannot replay: it knows "
+                f"{SCHEMA_VERSION}."
+            )
         content = {"command": content.get("command"), **content["options"]}
     if not isinstance(content, dict):
         raise OptionError(f"{path} is no configuration: write one option a line, such as `source: portrait.jpg`.")

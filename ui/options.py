@@ -7,6 +7,7 @@ from pathlib import Path
 from animate.errors import OptionError
 
 STRONGEST = 5.0
+LATEST = 1e6  # seconds: eleven days
 # Words of other tools for the same regions.
 ALIASES = {"lip": "lips", "mouth": "lips", "expression": "exp", "head": "pose"}
 
@@ -53,8 +54,11 @@ def parse_strengths(text: str) -> dict[str, float]:
 def parse_trim(start: float, end: float | None) -> tuple[float, float | None]:
     """A stretch of a clip in seconds; end None is the clip's end.
 
-    Raises OptionError for a negative start or an end that does not come after it.
+    Raises OptionError for a negative start, an end that does not come after it, or a number that is no time.
     """
+    for name, value in (("--trim-start", start), ("--trim-end", end)):
+        if value is not None and not value <= LATEST:
+            raise OptionError(f"{name} is {value:g}: give a time in seconds, such as 2.5.")
     if start < 0:
         raise OptionError(f"--trim-start is {start:g}: it cannot lie before the clip's beginning.")
     if end is not None and end <= start:

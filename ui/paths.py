@@ -61,14 +61,21 @@ def check_video_output(path: Path, inputs: Iterable[Path], codec: str, crf: int,
     return target
 
 
-def check_output(path: Path, inputs: Iterable[Path], overwrite: bool = True, others: Iterable[Path] = ()) -> Path:
-    """The path of any other file to write, checked in the same way; none of `others`, which are written as well."""
+def check_output(
+    path: Path, inputs: Iterable[Path], overwrite: bool = True, others: Iterable[Path] = (), suffix: str = ""
+) -> Path:
+    """The path of any other file to write, checked in the same way; none of `others`, which are written as well.
+
+    suffix: what its name must end with.
+    """
     from animate.media import check_file
 
     if any(path.absolute() == other.absolute() for other in others):
         raise OptionError(f"{path} is given for two outputs: choose a name for each.")
 
     check_file(path, inputs)
+    if not path.name.lower().endswith(suffix):
+        raise OptionError(f"{path} has another suffix: name the file {path.stem}{suffix}.")
     _try_writing(path.parent, overwrite, path)
     return path
 
@@ -82,6 +89,20 @@ def _try_writing(folder: Path, overwrite: bool, path: Path | None) -> None:
             pass
     except OSError as error:
         raise MediaError(f"The folder {folder} cannot be written to ({error.strerror}): choose another.") from error
+
+
+def check_output_folder(path: Path) -> Path:
+    """The path of a folder that is made or added to, if files can be written there.
+
+    Raises MediaError with a sentence: it is a file, or cannot be written to.
+    """
+    if path.exists() and not path.is_dir():
+        raise MediaError(f"{path} is a file: give the output a folder.")
+    there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    if not there.is_dir():
+        raise MediaError(f"{path} cannot be made: {there} is a file; choose another folder.")
+    _try_writing(there, True, None)
+    return path
 
 
 def builtin_motions() -> dict[str, Path]:

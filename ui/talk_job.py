@@ -134,9 +134,9 @@ def _check_files(job: TalkJob) -> Speech:
     inputs += [ref for ref in (words.face_reference(job.face),) if ref is not None]
     check_video_output(job.output, inputs, job.codec, job.crf, job.overwrite)
     outputs = [job.output]
-    for path in (job.save_motion, job.report):
+    for path, suffix in ((job.save_motion, ".safetensors"), (job.report, "")):
         if path is not None:
-            check_output(path, inputs, others=outputs)
+            check_output(path, inputs, others=outputs, suffix=suffix)
             outputs.append(path)
     return Speech(job.audio)
 

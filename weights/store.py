@@ -91,7 +91,7 @@ def pull(
         state = check_file(record, file, path)
         if state.state == "damaged":
             raise WeightsError(
-                f"{path} is damaged ({state.detail}): remove it and run `mien weights pull --force {record.name}`."
+                f"{path} is damaged ({state.detail}): remove it and run `mien weights pull --overwrite {record.name}`."
             )
         paths.append(path)
     return paths

@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from animate.errors import WeightsError
+from animate.loading import undisturbed
 from weights import convert
 from weights.registry import get
 from weights.store import find_folder, how_to_get
@@ -173,7 +174,8 @@ def load_encoder(
     if not path.exists():
         raise WeightsError(f"There are no expression encoder weights {path}: {how_to_get(get(RECORD))}.")
     if path.is_dir():
-        return ExpressionEncoder.from_pretrained(path, local_files_only=True).to(device).eval()
+        with undisturbed():
+            return ExpressionEncoder.from_pretrained(path, local_files_only=True).to(device).eval()
     state = {key: value for key, value in convert.read_state(path).items() if not key.startswith(TRAINING_HEADS)}
     with torch.device("meta"):
         encoder = ExpressionEncoder(**config)

@@ -169,7 +169,7 @@ def _ready(workers: Sequence[_Worker]) -> list[_Worker]:
 def _serve(pipe: Connection, job: Job) -> None:
     """A worker's life: a task in, the phases and the record out."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends its workers
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what a worker has begun is cleaned up
+    signal.signal(signal.SIGTERM, _leave)
     with one_thread():
         workshop = Workshop(job.suite, job.out, job.timeout)
         while True:
@@ -181,6 +181,12 @@ def _serve(pipe: Connection, job: Job) -> None:
             made = workshop.make(task)
             pipe.send(("measuring", None))
             pipe.send(("record", workshop.finish(task, made)))
+
+
+def _leave(*_: object) -> None:
+    """End the worker in such a way that what it has begun is cleaned up."""
+    sys.unraisablehook = lambda *_: None  # the exit may reach a finalizer, which would print it
+    sys.exit(1)
 
 
 def _ending(code: int | None) -> str:

@@ -71,6 +71,12 @@ CASES = {
     "20,000 px": (["-s", "{bad}/wide.png"], ["wide.png", "20000", "smaller"]),
     "motion of another version": (["-m", "{bad}/version.safetensors"], ["version.safetensors", "99"]),
     "motion with NaN": (["-m", "{bad}/nan.safetensors"], ["nan.safetensors", "NaN"]),
+    "no such built-in motion": (["-m", "smiel"], ["smiel", "smile"]),
+    "time that is no number": (["-m", "smile", "--trim-start", "nan"], ["--trim-start", "nan"]),
+    "time without end": (["-m", "smile", "--trim-end", "inf"], ["--trim-end", "inf"]),
+    "time after the end of a motion": (["-m", "smile", "--trim-start", "99"], ["99 s on"]),
+    "seed too large": (["--seed", "99999999999999999999999"], ["--seed"]),
+    "no name of a portrait": (["-s", ""], ["-s is empty"]),
     "motion that is a pickle": (["-m", "{bad}/pickle.safetensors"], ["pickle.safetensors", "motion file"]),
     "unknown built-in motion": (["-m", "yodel"], ["yodel", "built-in"]),
     "motion given as driving": (["-d", "{bad}/nan.safetensors"], ["--motion"]),
@@ -203,3 +209,81 @@ def test_the_installed_command_behaves_the_same(files, tmp_path):
     )
     assert done.returncode == EXIT_ERROR and done.stdout == "" and not output.exists()
     assert done.stderr.startswith("mien: ") and done.stderr.count("\n") == 1
+
+
+def test_an_empty_output_is_not_this_folder(mien, files, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for words in (("-o", ""), ("--output=",)):
+        code, _, err = mien("animate", "-s", files / "portrait.png", "-m", "smile", "--method", "still", *words)
+        assert code == EXIT_ERROR and "is empty" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+# (words of a command, what the sentence must hold); {out} is an empty folder, {bad} and {files} as above
+OTHERS = {
+    "motion by a video's name": ("motion trim smile -o {out}/a.mp4", ["a.mp4", ".safetensors"]),
+    "curves by a video's name": ("motion to-arkit smile -o {out}/a.mp4", ["a.mp4", ".csv"]),
+    "motion cut at no time": ("motion trim smile -o {out}/a.safetensors --trim-end inf", ["--trim-end"]),
+    "motion cut in a million years": ("motion trim smile -o {out}/a.safetensors --trim-start 1e308", ["--trim-start"]),
+    "motion of the speech by a video's name": (
+        "talk -s {files}/portrait.png -a {files}/tone.wav -o {out}/a.mp4 --save-motion {out}/m.mp4",
+        ["m.mp4", ".safetensors"],
+    ),
+    "authorities that are a film": ("verify {files}/clip.mp4 --trust {bad}/text.mp4", ["text.mp4", "certificate"]),
+    "weights in no folder": ("weights verify mini --folder {bad}/nowhere", ["nowhere"]),
+    "dataset that is a file": ("train prepare {files} -o {files}/clip.mp4", ["clip.mp4", "folder"]),
+    "dataset in a file": ("train prepare {files} -o {files}/clip.mp4/data", ["clip.mp4", "folder"]),
+    "model that is a file": (
+        "train start -o {files}/clip.mp4 --unet {out} --image-encoder {out} --vae {out}",
+        ["clip.mp4", "folder"],
+    ),
+    "suite that is a file": ("bench prepare {files} --protocol reenact-self -o {files}/clip.mp4", ["clip.mp4"]),
+    "inputs that are a file": ("bench inputs reenact-self --data {files} -o {files}/clip.mp4", ["clip.mp4", "folder"]),
+    "run that is a file": ("bench run reenact-self --data {files} -o {files}/clip.mp4", ["clip.mp4", "folder"]),
+    "no time for a case": ("bench run reenact-self --data {files} -o {out}/run --timeout nan", ["--timeout"]),
+    "suite without cases": ("bench run {bad}/suite.yaml -o {out}/run", ["suite.yaml", "no case"]),
+    "suite of another version": ("bench inputs {bad}/suite99.yaml -o {out}/run", ["suite99.yaml", "99"]),
+    "report of another version": ("animate -o {out}/a.mp4 --config {bad}/report99.json", ["report99.json", "99"]),
+    "port that no machine has": ("ui --port 70000", ["--port"]),
+    "host that is none": ("ui --host nowhere.invalid --no-browser", ["nowhere.invalid"]),
+    "command misspelt": ("animte", ["animate'?"]),
+}
+
+
+@pytest.fixture(scope="module")
+def more_bad(bad) -> Path:
+    suite = "schema: {}\nname: x\nprotocol: talk\ncases: []\nmetrics: []\n"
+    (bad / "suite.yaml").write_text(suite.format(1))
+    (bad / "suite99.yaml").write_text(suite.format(99))
+    (bad / "report99.json").write_text(json.dumps({"schema": 99, "options": {"source": "portrait.png"}}))
+    return bad
+
+
+@pytest.mark.parametrize("case", OTHERS)
+def test_other_commands_say_one_sentence_too(mien, files, more_bad, tmp_path, case):
+    words, expected = OTHERS[case]
+    before = {path: path.stat().st_mtime_ns for path in files.iterdir()}
+    code, out, err = mien(*(word.format(files=files, bad=more_bad, out=tmp_path) for word in words.split()))
+    assert code == EXIT_ERROR and out == "", err
+    assert err.startswith("mien: ") and err.count("\n") == 1 and err.endswith((".\n", "?\n")), err
+    assert all(word in err for word in expected), err
+    assert list(tmp_path.iterdir()) == []
+    assert {path: path.stat().st_mtime_ns for path in files.iterdir()} == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+@pytest.mark.parametrize(
+    "words",
+    ["train prepare {files}", "bench prepare {files} --protocol reenact-self", "bench run reenact-self --data {files}"],
+)
+def test_a_folder_that_cannot_be_made(mien, files, words):
+    code, _, err = mien(*words.format(files=files).split(), "-o", "/proc/new")
+    assert code == EXIT_ERROR and "/proc" in err and err.count("\n") == 1
+
+
+def test_a_full_disk_in_the_middle_is_one_sentence(capsys):
+    from ui.cli import _say_other
+
+    assert _say_other(OSError(28, "No space left on device", "/somewhere/file")) == EXIT_ERROR
+    err = capsys.readouterr().err
+    assert err.startswith("mien: /somewhere/file cannot be used (No space left on device): ") and err.count("\n") == 1

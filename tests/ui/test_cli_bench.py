@@ -28,6 +28,12 @@ def suite(media, tmp_path_factory):
     return out / "suite.yaml"
 
 
+def test_prepare_tells_what_it_made(media, tmp_path, mien):
+    code, out, err = mien("bench", "prepare", media, "--protocol", "reenact-self", "-o", tmp_path, "--json")
+    told = json.loads(out)
+    assert code == 0 and told["file"] == str(tmp_path / "suite.yaml") and told["cases"] == 1 and "bench run" in err
+
+
 @pytest.fixture(scope="module")
 def done(suite, tmp_path_factory):
     """Folder of a finished run of a system that copies the driver, and of one that crashes."""
@@ -35,9 +41,19 @@ def done(suite, tmp_path_factory):
 
     out = tmp_path_factory.mktemp("run")
     copies = f"{sys.executable} -c '{MOVE}' {{driver}} {{output}}"
-    words = ["bench", "run", suite, "--system", f"command:{copies}", "--out", out, "--clips", "1", "-q"]
+    words = ["bench", "run", suite, "--system", f"command:{copies}", "--output", out, "--clips", "1", "-q"]
     assert main([str(word) for word in words]) == 0
     return out
+
+
+@pytest.fixture(scope="module")
+def inputs(suite, tmp_path_factory):
+    """Folder that `mien bench inputs` wrote."""
+    from ui.cli import main
+
+    folder = tmp_path_factory.mktemp("inputs")
+    assert main(["bench", "inputs", str(suite), "-o", str(folder), "-q"]) == 0
+    return folder
 
 
 class TestList:
@@ -54,13 +70,25 @@ class TestList:
         assert code == 0 and "dlib-bin (BSL-1.0)" in out and "\nreenact-cross" in out
 
 
-def test_inputs_of_a_system_that_runs_elsewhere(suite, tmp_path, mien):
-    code, _, err = mien("bench", "inputs", suite, "-o", tmp_path / "inputs")
-    told = json.loads((tmp_path / "inputs" / "inputs.json").read_text())
-    assert code == 0 and "inputs.json" in err
-    ((case, facts),) = told["cases"].items()
-    assert all((tmp_path / "inputs" / facts[kind]).is_file() for kind in ("portrait", "driver"))
-    assert (tmp_path / "inputs" / case).is_dir()
+class TestInputs:
+    def test_every_case_has_its_files(self, suite, tmp_path, mien):
+        code, out, err = mien("bench", "inputs", suite, "-o", tmp_path / "inputs", "--json")
+        told = json.loads(out)
+        assert code == 0 and "inputs.json" in err
+        ((case, facts),) = told["cases"].items()
+        assert all((tmp_path / "inputs" / facts[kind]).is_file() for kind in ("portrait", "driver"))
+        assert (tmp_path / "inputs" / case).is_dir()
+
+    def test_finished_videos_come_back_as_a_system(self, suite, inputs, tmp_path, mien):
+        theirs = tmp_path / "theirs"
+        theirs.mkdir()
+        for case in json.loads((inputs / "inputs.json").read_text())["cases"]:
+            shutil.copy(inputs / case / "driver.mp4", theirs / f"{case}.mp4")
+        words = ("bench", "run", suite, "--system", f"theirs=folder:{theirs}", "--output", tmp_path / "out")
+        code, out, err = mien(*words, "--clips", 0, "--json")
+        figures = json.loads(out)
+        assert code == 0 and "ground truth" in err, err
+        assert figures["table"]["theirs"]["l1"]["mean"] < 0.2 * figures["table"]["still"]["l1"]["mean"]
 
 
 class TestRun:
@@ -80,13 +108,13 @@ class TestRun:
         before = (done / "still" / "cases").stat().st_mtime_ns
         name = json.loads((done / "report.json").read_text())["systems"]
         spec = next(facts["spec"] for facts in name.values() if facts["role"] == "system")
-        code, out, err = mien("bench", "run", suite, "--system", spec, "--out", done, "--clips", 0)
+        code, out, err = mien("bench", "run", suite, "--system", spec, "--output", done, "--clips", 0)
         assert code == 0 and "report.html" in err and "ground truth" in out
         assert (done / "still" / "cases").stat().st_mtime_ns == before
 
     def test_a_system_that_always_fails_is_told_and_exits_with_one(self, suite, tmp_path, mien):
         command = f"command:{sys.executable} -c 'raise SystemExit(3)' {{driver}} {{output}}"
-        code, _, err = mien("bench", "run", suite, "--system", command, "--out", tmp_path / "out", "--clips", 0)
+        code, _, err = mien("bench", "run", suite, "--system", command, "--output", tmp_path / "out", "--clips", 0)
         assert code == 1 and "failed" in err and "Every case failed" in err
         assert "## Failures" in (tmp_path / "out" / "report.md").read_text()
 
@@ -104,6 +132,10 @@ class TestReport:
         code, out, _ = mien("bench", "report", done, "-o", tmp_path, "--clips", 0)
         assert code == 0 and "ground truth" in out
         assert (tmp_path / "report.json").read_bytes() == (done / "report.json").read_bytes()
+
+    def test_json_is_what_the_file_holds(self, done, tmp_path, mien):
+        code, out, err = mien("bench", "report", done, "-o", tmp_path, "--clips", 0, "--json", "-q")
+        assert code == 0 and err == "" and out == (tmp_path / "report.json").read_text()
 
     def test_without_a_run_is_one_sentence(self, tmp_path, mien):
         code, _, err = mien("bench", "report", tmp_path)

@@ -109,7 +109,7 @@ class TestPull:
 
     def test_a_damaged_file_is_not_handed_out(self, machine):
         put(machine / "home" / ".cache" / "mien" / "some" / "config.json", b'{"a": 2}')
-        with pytest.raises(WeightsError, match=r"SHA-256.*remove it.*pull --force some"):
+        with pytest.raises(WeightsError, match=r"SHA-256.*remove it.*pull --overwrite some"):
             store.pull(RECORD)
 
     @pytest.mark.parametrize("name", ["mini", "mediapipe", "insightface-buffalo_l", "dlib-recognition"])
