@@ -92,6 +92,8 @@ class Stage:
         return Scene(case, portrait, driver.fps, len(driver), mode, (actor,), (view,), notes=(*notes, *_faceless(view)))
 
     def _talking(self, case: Case) -> Scene:
+        from bench.talk.clips import fitted
+
         truth, notes = self._truth(case, None)
         if truth is None and case.truth is not None and case.portrait is None:
             raise LeftOut(" ".join(notes))
@@ -100,7 +102,7 @@ class Stage:
         limit = len(truth) if truth is not None else self.suite.setting("max_frames")
         sound = self._sound(audio, limit / fps, truth, case)
         count = limit if truth is not None else min(limit, max(1, round(len(sound) * fps / SAMPLE_RATE)))
-        sound = sound[: round(count * SAMPLE_RATE / fps)]
+        sound = fitted(sound, round(count * SAMPLE_RATE / fps))
         if case.portrait is None:
             portrait, reference = self._first_frame(truth)
         else:

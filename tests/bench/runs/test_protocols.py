@@ -7,8 +7,10 @@ from dataclasses import replace
 import numpy as np
 
 from bench.metrics import METRICS
+from bench.runner.inputs import write_sound
 from bench.runner.run import run_suite
 from bench.runner.record import RunFolder
+from bench.suites.manifest import Case
 from bench.suites.prepare import fill
 
 
@@ -45,6 +47,16 @@ def test_speech_moves_a_portrait(media, quick, tmp_path):
 
     frames = list(VideoReader(tmp_path / "mien-warp" / "videos" / f"{suite.cases[0].id}.mp4"))
     assert any(np.abs(frames[0].astype(int) - frame).max() > 40 for frame in frames)
+
+
+def test_a_sound_that_ends_before_its_picture_is_silent_from_there_on(media, quick, tmp_path):
+    shutil.copytree(media, tmp_path / "media")
+    write_sound(tmp_path / "media" / "short.wav", np.sin(np.arange(2400) / 8).astype(np.float32) * 0.5)
+    case = Case("self", "talk", audio="short.wav", truth="video/nod.mp4")
+    suite = replace(quick(fill("talk", media), "akd"), cases=(case,), folder=tmp_path / "media", hashes={})
+    run_suite(suite, ["mien:warp"], tmp_path / "out", baselines=False)
+    (found,) = records(tmp_path / "out", "mien-warp").values()
+    assert (found["status"], found["frames_asked"]) == ("ok", 6), found["error"]
 
 
 def test_a_long_clip_goes_there_and_back(media, quick, tmp_path):
