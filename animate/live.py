@@ -1,18 +1,33 @@
-"""A camera's frames drive a portrait one by one: no frame waits for a later one, none is needed twice."""
+"""A camera's frames drive a portrait one by one: no frame waits for a later one, none is needed twice.
+
+Frames come and go as JPEG, as a browser sends and shows them. The newest one counts: one frame is being drawn, one
+waits, and a newer one takes the place of the one that waits.
+"""
 
 from __future__ import annotations
 
+import io
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import Any
 
+import cv2
 import numpy as np
+from PIL import Image
 
 from animate import pose
+from animate.compositing import flatten
 from animate.faces_crop import Roi
 from animate.faces_tracking import MeshTracker
 from animate.measures import gaze_of
 from animate.motion import Motion
 from animate.still import Still
 
+MOST_SIDE = 1280  # px of a camera frame
 LOST_AFTER = 3  # frames without a face after which the whole picture is searched again, every so many frames
 
 
@@ -90,3 +105,109 @@ class LivePuppet:
             neutral_translation=translation,
             source="a camera",
         )
+
+
+class Newest:
+    """One frame is worked on, one may wait; a newer one takes the place of the one that waits.
+
+    work: turns one frame into its answer, in a thread of its own.
+    """
+
+    def __init__(self, work: Callable[[Any], Any]):
+        self._work = work
+        self._waiting: tuple[Any, Future] | None = None
+        self._ready = threading.Condition()
+        self._closed = False
+        self.dropped = 0
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def put(self, item: Any) -> Future:
+        """A future of the answer; None as its result where a newer frame came first."""
+        future: Future = Future()
+        with self._ready:
+            if self._waiting is not None:
+                self.dropped += 1
+                self._waiting[1].set_result(None)
+            self._waiting = (item, future)
+            if self._closed:
+                self._waiting = None
+                future.set_result(None)
+            self._ready.notify()
+        return future
+
+    def close(self) -> None:
+        with self._ready:
+            self._closed = True
+            if self._waiting is not None:
+                self._waiting[1].set_result(None)
+                self._waiting = None
+            self._ready.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._ready:
+                while self._waiting is None and not self._closed:
+                    self._ready.wait()
+                if self._closed:
+                    return
+                (item, future), self._waiting = self._waiting, None
+            try:
+                future.set_result(self._work(item))
+            except Exception as error:  # told to whoever asks for the answer
+                future.set_exception(error)
+
+
+@dataclass
+class LiveSession:
+    """One user's camera and portrait.
+
+    Attributes:
+        paint: False leaves the network out.
+        seen: when the last frame came (`time.monotonic`).
+    """
+
+    puppet: LivePuppet
+    paint: bool
+    seen: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.queue = Newest(self._draw)
+
+    def put(self, data: bytes) -> Future:
+        """A JPEG of the camera; a future of (JPEG, seconds that it took), b"" where no face is seen, or of None where a
+        newer frame came first."""
+        self.seen = time.monotonic()
+        return self.queue.put(data)
+
+    def close(self) -> None:
+        """Ends the thread and the tracker."""
+        self.queue.close()
+        self.puppet.face.tracker.close()
+
+    def _draw(self, data: bytes) -> tuple[bytes, float]:
+        began = time.perf_counter()
+        frame = read_jpeg(data)
+        image = None if frame is None else self.puppet.draw(frame, self.paint)
+        answer = b"" if image is None else write_jpeg(image)
+        return answer, time.perf_counter() - began
+
+
+def read_jpeg(data: bytes) -> np.ndarray | None:
+    """(H, W, 3) uint8 RGB of a camera frame at most `MOST_SIDE` px on a side; None where it is none.
+
+    A larger one is told by its header and never unpacked.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=["JPEG"]) as header:
+            if max(header.size) > MOST_SIDE:
+                return None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    return None if image is None else np.ascontiguousarray(image[..., ::-1])
+
+
+def write_jpeg(image: np.ndarray, quality: int = 88) -> bytes:
+    """A picture (H, W, 3|4) uint8 as JPEG, transparency on white."""
+    colour = np.ascontiguousarray(flatten(image)[..., ::-1])
+    return cv2.imencode(".jpg", colour, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()

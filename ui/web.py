@@ -61,11 +61,14 @@ def served(settings: Settings) -> Iterator[Served]:
     before = os.environ.get("GRADIO_TEMP_DIR")
     os.environ["GRADIO_TEMP_DIR"] = str(work / "uploads")
     (work / "uploads").mkdir()
-    blocks = None
+    blocks = stage = None
     try:
         blocks, stage = build(settings, work)
         yield Served(_launch(blocks, stage, settings), blocks, work, stage)
     finally:
+        if stage is not None:
+            stage.close_all()
+            stage.page.close()
         if blocks is not None:
             blocks.close(verbose=False)
         if before is None:
@@ -121,9 +124,10 @@ def run(settings: Settings) -> None:
 
 def _launch(blocks: gradio.Blocks, stage: Stage, settings: Settings) -> str:
     from .web_guard import Guard, middleware
-    from .web_parts import CSS, theme
+    from .web_style import CSS, HEAD, theme
 
-    guard = Guard(settings.limits)
+    guard = Guard(settings.limits, stage.page.uploads)
+    stage.page.ready.clear()
     try:
         app, url, _ = blocks.launch(
             server_name=settings.host,
@@ -135,6 +139,8 @@ def _launch(blocks: gradio.Blocks, stage: Stage, settings: Settings) -> str:
             show_error=True,
             ssr_mode=False,
             pwa=False,
+            run_history=False,
+            mcp_server=False,
             enable_monitoring=False,
             max_file_size=f"{settings.limits.upload_mb}mb",
             allowed_paths=[],
@@ -142,6 +148,7 @@ def _launch(blocks: gradio.Blocks, stage: Stage, settings: Settings) -> str:
             app_kwargs={"middleware": middleware(guard), "docs_url": None, "redoc_url": None},
             theme=theme(),
             css=CSS,
+            head=HEAD,
         )
     except OSError as error:
         place = f"port {settings.port}" if settings.port else "any port from 7860 on"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from html import escape
+
 from .web_page import Page
 from .web_parts import gr
 
@@ -28,27 +30,23 @@ def about_tab(page: Page) -> None:
         f"{limits.waiting} more can wait. Files are deleted after {limits.keep_minutes:g} minutes. Nothing leaves this "
         "machine."
     )
-    rows = [
-        [
-            record["name"],
-            record["licence"],
-            "yes" if record["commercial_use"] else "no",
-            "yes" if record["available"] else "no",
-            record["purpose"],
-        ]
-        for record in records
-    ]
-    gr.Dataframe(
-        rows,
-        headers=["weights", "licence", "commercial use", "here", "what for"],
-        interactive=False,
-        wrap=True,
-        datatype="str",
-        column_widths=["18%", "26%", "10%", "8%", "38%"],
-        label="Weights and their licences",
-    )
+    gr.HTML(weights_table(records), js_on_load=None, apply_default_css=False)
     facts = gr.JSON(visible=False)
     gr.Button(visible=False).click(about, None, facts, api_name="about", queue=False)
+
+
+def weights_table(records: list[dict]) -> str:
+    """A table as HTML; on a phone each row becomes a paragraph."""
+    names = ("Weights", "What for", "Licence", "Commercial use", "Installed")
+    lines = []
+    for record in records:
+        cells = [record["name"], record["purpose"], record["licence"]]
+        cells += ["yes" if record[key] else "no" for key in ("commercial_use", "available")]
+        labels = ["", "", *(f' data-label="{name}"' for name in names[2:])]
+        row = "".join(f"<td{label}>{escape(cell)}</td>" for label, cell in zip(labels, cells, strict=True))
+        lines.append(f"<tr>{row}</tr>")
+    head = "".join(f"<th>{name}</th>" for name in names)
+    return f'<table class="mien-weights"><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
 
 
 def _public(record: dict) -> dict:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from animate.sliders import RANGES, FaceSliders
 
+from .web_examples import example_portrait, examples
 from .web_page import Page, output_name
-from .web_parts import command_output, example_portrait, gr, portrait_input
-from .web_tabs import examples
+from .web_parts import command_output, gr, portrait_input
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,17 +21,18 @@ if TYPE_CHECKING:
 
 KEPT = 4  # portraits that stay ready
 PREVIEW_SIDE = 640  # px of the preview's longer side
+#: The sliders in the order in which they stand on the page, two in a row, and what they are called.
 LABELS = {
-    "yaw": "Turn the head (yaw)",
-    "pitch": "Raise the head (pitch)",
-    "roll": "Tilt the head (roll)",
-    "mouth_open": "Open the mouth",
-    "smile": "Smile",
-    "blink_left": "Shut the eye on the left",
-    "blink_right": "Shut the eye on the right",
-    "gaze_x": "Look left or right",
-    "gaze_y": "Look down or up",
+    "yaw": "Turn head",
+    "pitch": "Raise head",
+    "roll": "Tilt head",
     "brows": "Brows",
+    "smile": "Smile",
+    "mouth_open": "Open mouth",
+    "blink_left": "Close left eye",
+    "blink_right": "Close right eye",
+    "gaze_x": "Look sideways",
+    "gaze_y": "Look up",
 }
 
 
@@ -83,12 +84,15 @@ class Studio:
             return self._stills[key]
 
     def warm(self) -> None:
-        """Loads what the first slider would otherwise wait for."""
+        """Loads what the first job or slider would otherwise wait for."""
         from animate.faces import create_tracker
 
-        with self._lock:
-            self.animator  # noqa: B018
-            self._tracker = self._tracker or create_tracker()
+        try:
+            with self._lock:
+                self.animator  # noqa: B018
+                self._tracker = self._tracker or create_tracker()
+        finally:
+            self.page.ready.set()
 
 
 def edit_tab(page: Page, studio: Studio) -> None:
@@ -142,31 +146,33 @@ def edit_tab(page: Page, studio: Studio) -> None:
             return
         yield from edit(portrait, *values)
 
-    with gr.Row(elem_id="edit-grid"):  # the picture stays in sight beside the sliders, on a phone above them
+    # the picture stays in sight beside the sliders, on a phone above them
+    with gr.Row(elem_id="edit-grid", elem_classes="mien-columns"):
         with gr.Column(min_width=300, elem_id="edit-left"):
             with gr.Column():
-                portrait = portrait_input()
                 place = gr.Row()  # the examples fill sliders, which come below them
+                portrait = portrait_input()
             with gr.Column(elem_id="edit-sliders"):
-                sliders = []
-                for name, (low, high) in RANGES.items():
-                    step = 1 if high > 1 else 0.05
-                    sliders.append(gr.Slider(low, high, 0, step=step, label=LABELS[name], elem_id=f"edit-{name}"))
-        with gr.Column(min_width=300, elem_id="edit-right"):
+                by_name, names = {}, list(LABELS)
+                for pair in zip(names[::2], names[1::2], strict=True):
+                    with gr.Row():
+                        by_name |= {name: _slider(name) for name in pair}
+                sliders = [by_name[name] for name in RANGES]
+        with gr.Column(min_width=300, elem_id="edit-right", elem_classes="mien-out"):
             with gr.Column(elem_id="edit-out"):
                 result = gr.Image(label="Result", format="jpeg", interactive=False, height=420, buttons=["fullscreen"])
             with gr.Column(elem_id="edit-files"):
                 with gr.Row():
-                    reset = gr.Button("Back to the portrait")
-                    run = gr.Button("Draw", variant="primary", elem_id="edit-run")
+                    reset = gr.Button("Reset", min_width=120)
+                    run = gr.Button("Draw", variant="primary", elem_id="edit-run", min_width=120)
                 with gr.Row():
-                    png = gr.DownloadButton("Picture (PNG)", elem_id="edit-png")
-                    key = gr.DownloadButton("Key frame (.safetensors)", elem_id="edit-key")
-                command = command_output("The same on the command line, with the key frame", "edit")
+                    png = gr.DownloadButton("Save the picture", size="md", elem_id="edit-png", min_width=120)
+                    key = gr.DownloadButton("Save the face as a motion", size="md", elem_id="edit-key", min_width=120)
+                command = command_output("The same on the command line, with the saved motion", "edit")
     with place:
         example = example_portrait(page.work)
         rows = example and [[str(example)] + [row.get(name, 0) for name in RANGES] for row in EXAMPLES.values()]
-        shown = examples(rows, [portrait, *sliders], list(EXAMPLES), "Try it: an astronaut's face, …")
+        shown = examples(rows, [portrait, *sliders], list(EXAMPLES), "Try it with an astronaut's portrait")
 
     inputs, outputs = [portrait, *sliders], [result, png, key, command]
     painting = {"concurrency_limit": 1, "concurrency_id": "edit", "trigger_mode": "always_last"}
@@ -189,6 +195,12 @@ EXAMPLES = {
     "astonished": {"mouth_open": 0.8, "brows": 1},
     "winking": {"blink_left": 1, "smile": 0.6, "roll": -8},
 }
+
+
+def _slider(name: str) -> gr.Slider:
+    low, high = RANGES[name]
+    step = 1 if high > 1 else 0.05
+    return gr.Slider(low, high, 0, step=step, label=LABELS[name], elem_id=f"edit-{name}", min_width=200)
 
 
 def _flat(image: np.ndarray) -> np.ndarray:

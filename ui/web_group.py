@@ -11,9 +11,11 @@ from . import animate_job
 from .animate_job import AnimateOptions
 from .cast_options import Cast
 from .paths import builtin_motions
-from .web_page import Page, output_name, quick_animation
-from .web_parts import Outputs, files_input, gr, portrait_input
-from .web_tabs import METHODS, Buttons
+from .web_drawing import drawing_tab, how_drawn
+from .web_examples import example_group, examples
+from .web_page import Page, output_name
+from .web_parts import files_input, gr, portrait_input
+from .web_preview import quick_animation
 
 if TYPE_CHECKING:
     import numpy as np
@@ -86,21 +88,21 @@ def group_tab(page: Page, studio: Studio) -> None:
                 source=source,
                 output=folder / f"{output_name(source, 'group')}.mp4",
                 cast=read_cast(cast, files, ends, sound),
-                side_by_side=side_by_side,
-                method=method,
-                seed=int(seed),
-                **page.drawing(),
+                **page.drawing(side_by_side, method, seed),
             )
 
         yield from page.draw(request, make, animate_job.run, quick_animation)
 
-    def look(path: str | None) -> tuple[Any, Any, Any]:
+    def look(path: str | None) -> tuple[Any, Any]:
         if not path:
-            return None, "", gr.Radio(choices=[], value=None)
+            return gr.update(value=None, visible=False), gr.Radio([], value=None, visible=False)
         with page.sentences():
             people = portrait_of(path)
             places = [place for place, _ in in_places(people.faces)]
-            return marked(people, places[0]), "", gr.Radio(choices=places, value=places[0])
+            return (
+                gr.update(value=marked(people, places[0]), visible=True),
+                gr.Radio([(title(place), place) for place in places], value=places[0], visible=True),
+            )
 
     def portrait_of(path: str) -> Portrait:
         return studio.still(page.check(path, "picture", "picture"), 1280).portrait
@@ -121,36 +123,48 @@ def group_tab(page: Page, studio: Studio) -> None:
         with page.sentences():
             return marked(portrait_of(path), place)
 
-    with gr.Row():
-        with gr.Column(min_width=300):
-            portrait = portrait_input()
-            faces = gr.Image(label="Click a face", interactive=False, format="jpeg", height=300, elem_id="group-faces")
-            place = gr.Radio([], label="Face")
-            clips = files_input("Clips and motion files of your own", "multiple")
-            driver = gr.Dropdown(["", *builtin_motions()], value="", label="What moves this face", filterable=False)
-            cast = gr.Textbox(
-                "",
-                lines=3,
-                label="Who does what",
-                placeholder="left=smile\nright=clip.mp4",
-                info="One line a face; clicks write them.",
-                elem_id="group-cast",
-            )
-            with gr.Accordion("More", open=False):
-                ends = gr.Radio(["hold", "loop", "trim"], value="hold", label="What the shorter of several drivers do")
-                sound = gr.Radio(["first", "mix", "none"], value="first", label="Sound of several clips")
-                side_by_side = gr.Checkbox(False, label="Side by side")
-                method = gr.Radio(METHODS, value="mini", label="Drawn by")
-                seed = gr.Number(0, label="Seed", precision=0, minimum=0)
-            start = Buttons("group", "Animate the group")
-        with gr.Column(min_width=300):
-            outputs = Outputs("group")
-            inputs = [portrait, cast, clips, ends, sound, side_by_side, method, seed]
-            start.bind(page, group, inputs, outputs)
-            gr.Markdown("Faces without a line stay as they are, bit for bit.")
+    hint = "Put a picture of several people in, click a face, choose what moves it, then the next face; or click the "
+    hint += "example. Faces that you do not choose stay as they are."
+    with drawing_tab(page, "group", "Animate the group", hint) as tab:
+        portrait = portrait_input("Picture of several people", "Drop a picture here", "group-portrait")
+        faces = gr.Image(
+            label="Click a face",
+            interactive=False,
+            format="jpeg",
+            height=300,
+            elem_id="group-faces",
+            visible=False,
+            buttons=[],
+        )
+        place = gr.Radio([], label="Face", visible=False)
+        driver = gr.Dropdown(["", *builtin_motions()], value="", label="What moves this face", filterable=False)
+        with gr.Accordion("Move it with a video of your own instead", open=False):
+            clips = files_input("Clips or motion files, to be chosen above", "multiple")
+        cast = gr.Textbox(
+            "",
+            lines=2,
+            label="Who does what",
+            placeholder="left=smile\nright=clip.mp4",
+            info="One line a face; your choices write them.",
+            elem_id="group-cast",
+        )
+        with gr.Accordion("More", open=False):
+            ends = gr.Radio(["hold", "loop", "trim"], value="hold", label="What the shorter of several drivers do")
+            sound = gr.Radio(["first", "mix", "none"], value="first", label="Sound of several clips")
+            drawn = how_drawn("picture and result in a row")
+        with tab.top:
+            picture = example_group(page.work)
+            rows = picture and [[str(picture), "left=smile\nright=wink"], [str(picture), "left=nod\nright=laugh"]]
+            labels = ["a smile and a wink", "a nod and a laugh"]
+            shown = examples(rows, [portrait, cast], labels, "Try it with two astronauts")
+        tab.fn = group
+        tab.inputs = [portrait, cast, clips, ends, sound, *drawn]
+        tab.filled = [shown.load_input_event] if shown else []
 
     private = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
-    portrait.input(look, portrait, [faces, cast, place], **private)
+    portrait.input(lambda path: (*look(path), ""), portrait, [faces, place, cast], **private)
+    for filled in tab.filled:
+        filled.then(look, portrait, [faces, place], **private)
     faces.select(chosen, portrait, place, **private)
     place.change(show, [portrait, place], faces, **private)
     place.change(lambda text, face: _driver_of(text, face), [cast, place], driver, **private)
@@ -185,8 +199,13 @@ def in_places(faces: list[Face]) -> list[tuple[str, Face]]:
     return [(f"left-to-right:{number}", faces[index]) for number, index in enumerate(order)]
 
 
+def title(place: str) -> str:
+    """What people call a face: "left", "right", or its number from the left, which also stands beside it."""
+    return str(int(place.partition(":")[2]) + 1) if ":" in place else place
+
+
 def marked(people: Portrait, place: str) -> np.ndarray:
-    """The picture with a numbered frame round each face, a bold one round the chosen."""
+    """The picture with a frame and a title at each face, coloured at the chosen one."""
     import cv2
     import numpy as np
 
@@ -194,14 +213,14 @@ def marked(people: Portrait, place: str) -> np.ndarray:
 
     image = np.ascontiguousarray(flatten(people.image)).copy()
     thick = max(2, max(image.shape) // 250)
-    for number, (name, face) in enumerate(in_places(people.faces)):
+    for name, face in in_places(people.faces):
         x0, y0, x1, y1 = (int(value) for value in face.box)
         colour = (255, 190, 0) if name == place else (255, 255, 255)
         cv2.rectangle(image, (x0, y0), (x1, y1), (0, 0, 0), thick + 2)
         cv2.rectangle(image, (x0, y0), (x1, y1), colour, thick)
         size = thick / 2.5
-        cv2.putText(image, str(number), (x0 + thick, y0 - thick), 0, size, (0, 0, 0), thick + 2, cv2.LINE_AA)
-        cv2.putText(image, str(number), (x0 + thick, y0 - thick), 0, size, colour, thick, cv2.LINE_AA)
+        cv2.putText(image, title(name), (x0 + thick, y0 - 2 * thick), 0, size, (0, 0, 0), thick + 2, cv2.LINE_AA)
+        cv2.putText(image, title(name), (x0 + thick, y0 - 2 * thick), 0, size, colour, thick, cv2.LINE_AA)
     return image
 
 

@@ -128,11 +128,16 @@ def _check_video(path: Path, limits: Limits) -> None:
 
 def _check_sound(path: Path, limits: Limits) -> None:
     from animate.media import sound_of
-    from talking_face.audio import duration_of
+    from talking_face.audio import SAMPLE_RATE, duration_of, stream_audio
 
     if sound_of(path) is None:
         raise MediaError(f"{path.name} has no sound: give {_WANTED['sound']}.")
     _check_seconds(path, duration_of(path), limits)
+    seconds = 0.0
+    for block in stream_audio(path):  # what a file says of its length may be wrong, and hours of silence pack well
+        seconds += len(block) / SAMPLE_RATE
+        if seconds > limits.seconds + 1:
+            raise MediaError(f"{path.name} lasts longer than {limits.seconds:g} s: cut it, or use the command line.")
 
 
 def _check_seconds(path: Path, seconds: float | None, limits: Limits) -> None:

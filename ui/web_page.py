@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import shlex
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -15,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 from animate.errors import MienError
 
 from .command_line import command_of
+from .report import ranges
 from .web_jobs import Cancelled, Running, WatchedProgress
 from .web_limits import Limits, check_upload, without_folders
 from .web_parts import gr
+from .web_preview import preview
 
 if TYPE_CHECKING:
     from .job import DrawingJob
@@ -33,6 +36,7 @@ class Page:
     Attributes:
         work: a folder of the page's own; uploads lie in its folder `uploads`, jobs in others, all deleted at the end.
         model, device: what draws, as on the command line.
+        ready: set once the libraries are loaded; two threads that import diffusers at once get half of it.
     """
 
     work: Path
@@ -41,6 +45,8 @@ class Page:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
+        self.ready = threading.Event()
+        self.ready.set()
         self._jobs: dict[str, WatchedProgress] = {}
         self._lock = threading.Lock()
 
@@ -49,16 +55,21 @@ class Page:
         return self.work / "uploads"
 
     def check(self, path: str | None, kind: str, what: str) -> Path:
-        """An uploaded file that may be read. Raises MediaError or MotionError with one sentence."""
+        """An uploaded file that may be read; waits until the page is ready.
+
+        Raises MediaError or MotionError with one sentence.
+        """
+        self.ready.wait()
         if not path:
             from animate.errors import OptionError
 
             raise OptionError(f"Give a {what} first.")
         return check_upload(Path(path), kind, self.limits, self.uploads)
 
-    def drawing(self) -> dict[str, Any]:
-        """Options that the server's owner chose."""
-        return {"model": self.model, "device": self.device}
+    def drawing(self, side_by_side: bool, method: str, seed: float) -> dict[str, Any]:
+        """Options that every tab has, and those that the server's owner chose."""
+        chosen = {"side_by_side": side_by_side, "method": method, "seed": int(seed)}
+        return {"model": self.model, "device": self.device} | chosen
 
     def cancel(self, request: gr.Request):
         """Ends this user's job at its next frame."""
@@ -67,6 +78,15 @@ class Page:
         if progress is not None:
             progress.cancel()
         return CANCELLED
+
+    def close(self, seconds: float = 3.0) -> None:
+        """Ends every job at its next frame, and waits for that a little."""
+        end = time.monotonic() + seconds
+        while self._jobs and time.monotonic() < end:
+            with self._lock:
+                for progress in self._jobs.values():
+                    progress.cancel()
+            time.sleep(0.05)
 
     @contextmanager
     def workplace(self) -> Iterator[Path]:
@@ -87,25 +107,29 @@ class Page:
         """
         with self.workplace() as folder:
             try:
+                if not self.ready.is_set():
+                    yield gr.skip(), "Loading the models …", gr.skip(), gr.skip()
                 job = make(folder)
                 line = shlex.join(command_of(job, names={}))
                 yield None, "Looking at the files …", line, None
+                so_far = ""
                 if quick is not None and job.method == "mini":
-                    preview = Running(lambda progress: _preview(quick, job, folder, run, progress), self.limits.minutes)
-                    with self._known(request, preview.progress):
-                        for stand in preview:
+                    first = Running(lambda progress: preview(quick, job, folder, run, progress), self.limits.minutes)
+                    with self._known(request, first.progress):
+                        for stand in first:
                             yield gr.skip(), f"Quick preview. {stand}", gr.skip(), gr.skip()
-                    path = preview.result
+                    path = first.result
                     if path is not None:
-                        yield str(path), "The warp alone so far; the frames are being drawn …", gr.skip(), gr.skip()
+                        so_far = " · shown so far: the quick preview"
+                        yield str(path), f"Starting …{so_far}", gr.skip(), gr.skip()
                 running = Running(lambda progress: run(job, progress), self.limits.minutes)
                 with self._known(request, running.progress):
                     for stand in running:
-                        yield gr.skip(), str(stand), gr.skip(), gr.skip()
+                        yield gr.skip(), f"{stand}{so_far}", gr.skip(), gr.skip()
                 report = running.result
                 facts = _nameless(report.as_dict(), folder, self.uploads)
                 facts.pop("options", None)  # with this machine's paths; the command line says the same
-                text = _nameless(report.paragraph(), folder, self.uploads)
+                text = _nameless(told(report), folder, self.uploads)
                 yield str(job.output), text, line, facts
             except Cancelled:
                 yield gr.skip(), CANCELLED, gr.skip(), gr.skip()
@@ -148,68 +172,16 @@ class Page:
             raise gr.Error(self.sentence(error), duration=None, print_exception=False) from error
 
 
-def _preview(quick, job, folder: Path, run, progress: WatchedProgress) -> Path | None:
-    try:
-        small = quick(job, folder)
-        run(small, progress)
-    except MienError:  # the job itself will say it
-        return None
-    return small.output
-
-
-def small_portrait(path: Path, folder: Path, longest: int = 512) -> Path:
-    """The portrait with its longer side at most `longest` px, written into the folder; itself where it is no larger."""
-    import cv2
-
-    from animate.media import read_image, write_image
-
-    image = read_image(path)
-    height, width = image.shape[:2]
-    if max(height, width) <= longest:
-        return path
-    factor = longest / max(height, width)
-    size = max(1, round(width * factor)), max(1, round(height * factor))
-    write_image(folder / "small.png", cv2.resize(image, size, interpolation=cv2.INTER_AREA))
-    return folder / "small.png"
-
-
-def quick_animation(job: Any, folder: Path) -> Any:
-    """The preview of an animation: the warp alone, small, eight frames a second, three seconds at most."""
-    end = min(job.trim_start + 3.0, job.trim_end or float("inf"))
-    return replace(
-        job,
-        source=small_portrait(job.source, folder),
-        output=folder / "preview.mp4",
-        method="warp",
-        fps="8",
-        trim_end=end if job.trim_start or job.trim_end or job.motion is None else None,
-        crf=26,
-        side_by_side=False,
-    )
-
-
-def quick_talk(job: Any, folder: Path) -> Any:
-    """The preview of a talking portrait: the warp alone, small, eight frames a second, of the first three seconds."""
-    import wave
-
-    import numpy as np
-
-    from animate.media import read_sound
-
-    sound = read_sound(job.audio)[: 3 * 16000, 0]
-    with wave.open(str(folder / "preview.wav"), "wb") as file:
-        file.setparams((1, 2, 16000, 0, "NONE", ""))
-        file.writeframes((np.clip(sound, -1, 1) * 32767).astype("<i2").tobytes())
-    return replace(
-        job,
-        source=small_portrait(job.source, folder),
-        audio=folder / "preview.wav",
-        output=folder / "preview.mp4",
-        method="warp",
-        fps="8",
-        crf=26,
-        side_by_side=False,
-    )
+def told(report: RunReport) -> str:
+    """What the page says of a result: the command line's words, without times of stages and without the signature,
+    which both stand in the report below."""
+    noun = "frame" if report.frames == 1 else "frames"
+    took = f"drawn in {report.total_seconds:.1f} s ({report.frames_per_second:.1f} frames/s)"
+    sentences = [f"{report.frames} {noun} of {report.width}×{report.height}, {took}."]
+    if missing := report.bridged_frames:
+        sentences.append(f"Frames of the clip without a face: {ranges(missing)}.")
+    text = " ".join([*sentences, *(note for note in report.notes if "(C2PA)" not in note)])
+    return re.sub(r"left-to-right:(\d+)", lambda found: f"face {int(found[1]) + 1} from the left", text)
 
 
 def output_name(*parts: str | Path) -> str:

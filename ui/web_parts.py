@@ -1,10 +1,8 @@
-"""The page's own components, looks and examples."""
+"""The page's own components."""
 
 from __future__ import annotations
 
-import functools
 import os
-from pathlib import Path
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
 
@@ -12,43 +10,8 @@ import gradio as gr  # noqa: E402
 from gradio.components.base import Component  # noqa: E402
 from gradio.data_classes import FileData, ListFiles  # noqa: E402
 
-from animate.errors import MienError  # noqa: E402
-
 NOT_UPLOADED = "Only files that were uploaded to this page are read: upload the file first."
 STRENGTHS = ("eyes", "brows", "lips", "jaw", "gaze", "rotation", "translation")
-
-CSS = """
-.gradio-container {
-  overflow: clip !important; max-width: min(1400px, 100vw) !important; min-width: 0 !important;
-  margin: 0 auto !important;
-}
-.mien-head h1 { margin: 0; }
-.mien-head p { margin: 0 0 .3em; opacity: .8; }
-.mien-status { min-height: 2.6em; overflow-wrap: anywhere; }
-.mien-status progress { width: 100%; height: .6em; }
-.mien-status progress.idle { visibility: hidden; }
-.mien-live { display: flex; flex-wrap: wrap; gap: 12px; }
-.mien-live video, .mien-live canvas { flex: 1 1 280px; min-width: 0; width: 100%; max-width: 640px; background: #0003; }
-#edit-right { position: sticky !important; top: 0; align-self: flex-start !important; }
-@media (max-width: 640px) {
-  .gradio-container, .gradio-container .app, .gradio-container :has(> main.contain) { padding: 4px !important; }
-  #edit-left, #edit-right { display: contents; }
-  #edit-sliders { order: 3; }
-  #edit-files { order: 4; }
-  #edit-out { order: 2; position: sticky; top: 0; z-index: 5; }
-  #edit-out .block { height: 38vh !important; }
-  .tab-wrapper button { padding: 0 6px !important; font-size: .85rem !important; }
-}
-"""
-
-
-def theme() -> gr.themes.Base:
-    """Fonts of the system: the page asks nobody else for anything."""
-    return gr.themes.Soft(
-        primary_hue="indigo",
-        font=["system-ui", "sans-serif"],
-        font_mono=["ui-monospace", "monospace"],
-    )
 
 
 def as_uploaded(component: Component) -> Component:
@@ -68,27 +31,52 @@ def as_uploaded(component: Component) -> Component:
 
 def _path(file: FileData) -> str:
     if not file.path or "://" in file.path:
-        raise gr.Error(NOT_UPLOADED, print_exception=False)
+        raise gr.Error(NOT_UPLOADED, duration=None, print_exception=False)
     return file.path
 
 
 def sound_input(label: str) -> Component:
-    return as_uploaded(gr.Audio(label=label, type="filepath", sources=["upload", "microphone"]))
+    sound = gr.Audio(
+        label=label,
+        type="filepath",
+        sources=["upload", "microphone"],
+        buttons=[],
+        elem_classes=["mien-in", "mien-sound"],
+    )
+    return as_uploaded(sound)
 
 
 def files_input(label: str, count: str) -> Component:
-    return as_uploaded(gr.File(label=label, file_count=count, height=110))
+    return as_uploaded(gr.File(label=label, file_count=count, height=130))
 
 
-def portrait_input() -> Component:
+def portrait_input(
+    label: str = "Portrait", what: str = "Drop a portrait here", elem_id: str | None = None
+) -> Component:
     picture = gr.Image(
-        label="Portrait", type="filepath", image_mode=None, sources=["upload", "webcam", "clipboard"], height=300
+        label=label,
+        elem_id=elem_id,
+        type="filepath",
+        image_mode=None,
+        sources=["upload", "webcam", "clipboard"],
+        height=240,
+        buttons=["fullscreen"],
+        placeholder=f"{what}\nor click to choose a file",
+        elem_classes="mien-in",
     )
     return as_uploaded(picture)
 
 
 def clip_input(label: str) -> Component:
-    return as_uploaded(gr.Video(label=label, sources=["upload", "webcam"], height=280, include_audio=True))
+    clip = gr.Video(
+        label=label,
+        sources=["upload", "webcam"],
+        height=280,
+        include_audio=True,
+        buttons=[],
+        elem_classes="mien-in",
+    )
+    return as_uploaded(clip)
 
 
 def strength_sliders(names: tuple[str, ...] = STRENGTHS) -> list[gr.Slider]:
@@ -102,9 +90,17 @@ def strength_words(values: tuple[float, ...], names: tuple[str, ...] = STRENGTHS
 
 
 def command_output(label: str, name: str) -> gr.Textbox:
-    """A line to copy."""
+    """A line to copy; seen once there is one."""
     return gr.Textbox(
-        "", label=label, elem_id=f"{name}-command", interactive=False, lines=1, max_lines=4, buttons=["copy"]
+        "",
+        label=label,
+        elem_id=f"{name}-command",
+        elem_classes="mien-command",
+        placeholder=" ",
+        interactive=False,
+        lines=1,
+        max_lines=4,
+        buttons=["copy"],
     )
 
 
@@ -113,14 +109,23 @@ SHARE = "((m) => (m ? m[1] / m[2] : null))((value || '').match(/frame (\\d+) of 
 
 
 class Outputs:
-    """What every tab that draws a video shows: the result, how far it is, the command, the report."""
+    """What every tab that draws a video shows: the result, how far it is, the command, the report.
 
-    def __init__(self, name: str) -> None:
+    hint: what the status says before anything was drawn.
+    """
+
+    def __init__(self, name: str, hint: str) -> None:
         self.video = gr.Video(
-            label="Result", interactive=False, autoplay=True, loop=True, height=420, buttons=["download"]
+            label="Result",
+            interactive=False,
+            autoplay=True,
+            loop=True,
+            height=420,
+            buttons=["download"],
+            elem_classes="mien-result",
         )
         self.status = gr.HTML(
-            value="",
+            value=hint,
             label="Status",
             html_template=(
                 '<div class="mien-status" role="status"><progress max="1" '
@@ -130,33 +135,9 @@ class Outputs:
             js_on_load="",
         )
         self.command = command_output("The same on the command line", name)
-        with gr.Accordion("Report", open=False):
+        with gr.Accordion("Report", open=False, elem_classes="mien-report"):
             self.report = gr.JSON(label="Report", show_label=False)
 
     @property
     def all(self) -> list:
         return [self.video, self.status, self.command, self.report]
-
-
-@functools.cache
-def example_portrait(folder: Path) -> Path | None:
-    """A portrait to try the page with, None where the extra `demo` is not installed."""
-    from .demo import write_portrait
-
-    path = folder / "astronaut.png"
-    try:
-        write_portrait(path)
-    except MienError:
-        return None
-    return path
-
-
-def example_speech() -> Path | None:
-    """The sentence that comes with Mien."""
-    import talking_face
-
-    path = Path(talking_face.__file__).parent / "speech" / "hello.flac"
-    return path if path.is_file() else None
-
-
-NO_EXAMPLE = "An example portrait comes with `pip install 'mien[demo]'`; any picture with a face will do."

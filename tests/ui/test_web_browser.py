@@ -161,11 +161,21 @@ def test_dub(tab, files):
     page = tab("Dub")
     put(page, 1, files / "tone.wav")
     put(page, 0, files / "clip.mp4")
-    unfold(page, "Length")
-    panel(page).get_by_role("radio", name="trim").first.check()
     quick(page)
+    panel(page).get_by_role("radio", name="trim").first.check()
     page.locator("#dub-run").click()
     expect(status(page)).to_contain_text("10 frames of 256×256")
+
+
+def test_dub_shows_an_example_and_a_preview(tab):
+    pytest.importorskip("skimage", reason="the extra `demo` brings the example's portrait")
+    page = tab("Dub")
+    page.locator("#dub-example").click()
+    expect(status(page)).to_contain_text("Quick preview")
+    expect(status(page)).to_contain_text("shown so far: the quick preview")
+    result_video(page)
+    page.locator("#dub-cancel").click()
+    expect(status(page)).to_contain_text("Cancelled")
 
 
 def test_sliders_change_the_picture_at_once(tab, files):
@@ -204,6 +214,16 @@ def test_group_by_clicks(tab, duo):
     expect(status(page)).to_contain_text("frames of 512×256")
 
 
+def test_a_group_of_examples_starts_at_one_click(tab):
+    pytest.importorskip("skimage", reason="the extra `demo` brings the example's portrait")
+    page = tab("Group")
+    panel(page).get_by_role("button", name="a smile and a wink").click()
+    expect(page.locator("#group-faces img")).to_be_visible()
+    expect(status(page)).to_contain_text("Quick preview")
+    page.locator("#group-cancel").click()
+    expect(status(page)).to_contain_text("Cancelled")
+
+
 def test_live_draws_the_camera_and_tells_the_latency(tab, files):
     page = tab("Live")
     put(page, 0, files / "portrait.png")
@@ -229,6 +249,18 @@ def test_every_tab_fits_a_phone(opened, web_page):
         open_tab(page, name)
         page.wait_for_timeout(200)
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], name
+
+
+def test_a_phone_shows_the_result_and_keeps_the_buttons_in_sight(opened, web_page, files):
+    page = opened(viewport=PHONE, is_mobile=True, has_touch=True)
+    page.goto(web_page.url)
+    page.get_by_role("tab", name="Animate").wait_for()
+    expect(page.locator("#animate-run")).to_be_in_viewport()
+    put(page, 0, files / "noise.png")
+    page.locator("#animate-run").click()
+    expect(status(page)).to_contain_text("No face is found in noise.png")
+    expect(status(page)).to_be_in_viewport()
+    expect(page.locator("#animate-cancel")).to_be_in_viewport()
 
 
 def film_a_face(portrait, path):

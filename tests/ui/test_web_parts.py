@@ -206,7 +206,7 @@ def test_a_job_that_takes_too_long_ends_with_a_sentence():
 
 
 def test_a_camera_frame_that_waits_gives_way_to_a_newer_one():
-    from ui.web_live import Newest
+    from animate.live import Newest
 
     go = threading.Event()
 
@@ -254,13 +254,90 @@ def test_sliders_out_of_range_are_refused():
 
 def test_the_quick_preview_writes_a_small_warped_video(files, tmp_path):
     from animate.media import probe
-    from ui.web_page import quick_animation
+    from ui.web_preview import quick_animation
 
     job = AnimateOptions(source=files / "portrait.png", output=tmp_path / "x.mp4", driving=files / "clip.mp4")
     small = quick_animation(job, tmp_path)
     run_animate(small, Progress(quiet=True))
     assert (small.method, probe(small.output).fps) == ("warp", 8)
     assert not job.output.exists()
+
+
+def test_the_quick_preview_of_a_dubbed_video_is_its_small_beginning(files, tmp_path):
+    from animate.media import probe
+    from ui.dub_job import DubJob
+    from ui.dub_job import run as run_dub
+    from ui.web_preview import DUB_FPS, quick_dub
+
+    job = DubJob(video=files / "clip.mp4", audio=files / "tone.wav", output=tmp_path / "x.mp4", longer="loop")
+    small = quick_dub(job, tmp_path)
+    run_dub(small, Progress(quiet=True))
+    preview = probe(small.output)
+    assert small.method == "prior" and preview.fps <= DUB_FPS and preview.frames == 5
+    assert not job.output.exists()
+
+
+def test_a_long_sound_gives_a_short_preview(tmp_path):
+    import wave
+
+    from ui.web_preview import short_sound
+
+    with wave.open(str(tmp_path / "long.wav"), "wb") as sound:
+        sound.setparams((1, 2, 16000, 0, "NONE", ""))
+        sound.writeframes(bytes(2 * 16000 * 30))
+    with wave.open(str(short_sound(tmp_path / "long.wav", tmp_path, 3.0)), "rb") as short:
+        assert short.getnframes() == 3 * 16000
+
+
+def test_a_page_that_ends_ends_its_jobs(tmp_path):
+    import threading
+
+    from ui.web_page import Page
+
+    page, request, seen = Page(tmp_path), type("Request", (), {"session_hash": "one"}), threading.Event()
+
+    def watch():
+        running = Running(lambda progress: list(progress.follow(_slowly(1000), "drawing", 1000)))
+        with page._known(request, running.progress):
+            for _ in running:
+                seen.set()
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    assert seen.wait(5)
+    page.close()
+    thread.join(5)
+    assert not thread.is_alive() and not page._jobs
+
+
+def test_no_file_is_looked_at_before_the_libraries_are_loaded(tmp_path, files):
+    import shutil
+
+    from ui.web_page import Page
+
+    page = Page(tmp_path)
+    page.uploads.mkdir()
+    path = shutil.copy(files / "portrait.png", page.uploads)
+    page.ready.clear()
+    checked = []
+    thread = threading.Thread(target=lambda: checked.append(page.check(str(path), "picture", "portrait")))
+    thread.start()
+    thread.join(0.2)
+    assert thread.is_alive() and not checked
+    page.ready.set()
+    thread.join(5)
+    assert checked == [Path(path)]
+
+
+def test_what_the_page_says_leaves_out_the_times_of_stages_and_the_signature():
+    from ui.report import RunReport
+    from ui.web_page import told
+
+    report = RunReport("a", "b", "c", frames=10, width=64, height=48, bridged_frames=[4, 5], seconds={"x": 2.0})
+    report.note("It is signed (C2PA) with a local test certificate.")
+    report.note("As before stayed: left-to-right:0.")
+    expected = "10 frames of 64×48, drawn in 2.0 s (5.0 frames/s). Frames of the clip without a face: 4-5. "
+    assert told(report) == expected + "As before stayed: face 1 from the left."
 
 
 def _slowly(count):

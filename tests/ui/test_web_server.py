@@ -241,8 +241,8 @@ def test_jobs_leave_no_folder_behind(client, files, web_page):
 
 
 def test_live_draws_the_newest_frame(web_page, files, live_key):
+    from animate.live import write_jpeg
     from animate.media import read_image
-    from ui.web_live import write_jpeg
 
     frame = write_jpeg(read_image(files / "portrait.png"))
     for body, kind in (
