@@ -1,5 +1,6 @@
-# Two commands do everything on a fresh machine:
+# Three commands do everything on a fresh machine:
 #   make demo   sets up .venv, animates a real portrait and lets it talk, leaves demo/out.mp4 and demo/talk.mp4
+#   make page   sets up .venv with the web page and opens it
 #   make test   sets up .venv with the test tools, checks the style, runs the tests
 
 PYTHON ?= python3
@@ -13,10 +14,10 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 export GLOG_minloglevel ?= 2
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test lint format setup clean help
+.PHONY: demo page test lint format setup clean help
 
 help:
-	@sed -n '2,4s/^# \{0,1\}//p' Makefile
+	@sed -n '2,5s/^# \{0,1\}//p' Makefile
 
 setup: $(VENV)/.installed-demo
 
@@ -33,6 +34,12 @@ $(VENV)/.installed-demo: pyproject.toml constraints.txt | $(BIN)/python
 	@$(BIN)/python -m ui.system
 	@touch $@
 
+$(VENV)/.installed-page: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing Mien and its page into $(VENV) (a few minutes the first time)"
+	@$(INSTALL) -e '.[ui,demo]'
+	@$(BIN)/python -m ui.system
+	@touch $@ $(VENV)/.installed-demo
+
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing Mien and its test tools into $(VENV) (a few minutes the first time)"
 	@$(INSTALL) -e '.[dev,train,bench]'
@@ -47,6 +54,9 @@ demo: $(VENV)/.installed-demo
 	$(BIN)/mien talk -s demo/astronaut.png -a $(SPEECH) -o demo/talk.mp4
 	@$(BIN)/python -m ui.demo sheet demo/talk.mp4 demo/talk.png
 	@echo "demo/out.mp4 and demo/talk.mp4 are the animations, the .png beside each shows it as one picture"
+
+page: $(VENV)/.installed-page
+	$(BIN)/mien ui
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/python -m ruff check .
