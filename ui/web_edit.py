@@ -86,6 +86,7 @@ class Studio:
     def warm(self) -> None:
         """Loads what the first job or slider would otherwise wait for."""
         from animate.faces import create_tracker
+        from talking_face.features import SAMPLE_RATE, audio_features
 
         try:
             with self._lock:
@@ -93,6 +94,8 @@ class Studio:
                 self._tracker = self._tracker or create_tracker()
         finally:
             self.page.ready.set()
+        # librosa's pitch search is compiled at its first use, which takes 20 s.
+        audio_features(np.sin(np.arange(SAMPLE_RATE // 2) / 20).astype(np.float32))
 
 
 def edit_tab(page: Page, studio: Studio) -> None:
