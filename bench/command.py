@@ -30,6 +30,23 @@ def clips_parser(name: str, about: str, data: str, methods: Sequence[str]) -> ar
     return parser
 
 
+def results_parser(name: str, about: str, data: str, limit: str) -> argparse.ArgumentParser:
+    """A parser of the options that benchmarks with committed results have: folders of media, limit, files to write.
+
+    Args:
+        name, about: as of `clips_parser`.
+        data, limit: help of ``--data`` and ``--limit``.
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m {name}", description=about.splitlines()[0])
+    parser.add_argument("--data", type=Path, action="append", default=None, help=f"{data}; may be repeated")
+    parser.add_argument("--limit", type=int, default=None, help=limit)
+    parser.add_argument("--model", default="mini", help="mini, or the folder of a model of its kind")
+    parser.add_argument("--json", type=Path, default=None, help="write the whole report here")
+    stem = name.rpartition(".")[2]
+    parser.add_argument("--results", type=Path, default=None, help=f"folder for {stem}.md, {stem}.json and plots")
+    return parser
+
+
 def comma_separated(words: str | None) -> list[str]:
     """The words between the commas; none for None."""
     return [word for word in (words or "").split(",") if word]

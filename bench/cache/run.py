@@ -26,7 +26,7 @@ from bench.cache.scores import Tally, point, score_clip
 from bench.cache.verdict import bars
 from bench.cache.windows import ClipWindows, clip_windows, load_painter
 from bench.clips import Clip, find_clips
-from bench.command import as_settings, comma_separated
+from bench.command import as_settings, comma_separated, results_parser
 from bench.redetect import Redetector
 from bench.reenact.scoring import prepare
 from bench.speed.run import IDLE, machine
@@ -138,24 +138,15 @@ def validation_clips(data: Sequence[Path] | None, limit: int | None) -> list[Cli
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bench.cache", description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--data",
-        type=Path,
-        action="append",
-        default=None,
-        help="folder of clips, searched recursively; may be repeated",
+    parser = results_parser(
+        "bench.cache", __doc__, "folder of clips, searched recursively", "only the first so many clips"
     )
-    parser.add_argument("--limit", type=int, default=None, help="only the first so many clips")
     parser.add_argument("--frames", type=int, default=8, help="frames of each clip, its liveliest ones in a row")
     parser.add_argument("--samplers", default=",".join(SAMPLERS), help="comma-separated")
     parser.add_argument("--families", default=",".join(FAMILIES), help="comma-separated; which methods are run")
-    parser.add_argument("--model", default="mini", help="mini, or the folder of a model of its kind")
     parser.add_argument("--dtype", choices=DTYPES, default="auto", help="of the network; auto: as `mien animate` does")
     parser.add_argument("--threads", type=int, default=1, help="of torch; mini draws with one thread for each worker")
     parser.add_argument("--overhead", action="store_true", help="also measure networks that are not ours")
-    parser.add_argument("--json", type=Path, default=None, help="write the whole report here")
-    parser.add_argument("--results", type=Path, default=None, help="folder for cache.md, cache.json and cache.png")
     return parser
 
 

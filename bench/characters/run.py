@@ -29,7 +29,7 @@ from bench.characters.report import LEGEND, bars, markdown, means, tables
 from bench.characters.scores import HAIR_REACH, equal_share, exact_leak, face_scores, outside, oval
 from bench.characters.sheet import sheet
 from bench.clips import find_clips
-from bench.command import comma_separated
+from bench.command import comma_separated, results_parser
 from bench.redetect import Redetector
 from bench.speed.run import IDLE, machine
 from bench.tables import versions, write_json
@@ -132,15 +132,10 @@ def staying(case: Case, draw: Draw) -> float | None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bench.characters", description=__doc__.splitlines()[0])
-    about = "folder of pictures and clips, searched recursively; may be repeated"
-    parser.add_argument("--data", type=Path, action="append", default=None, help=about)
-    parser.add_argument("--limit", type=int, default=None, help="only the first so many cases")
+    about = "folder of pictures and clips, searched recursively"
+    parser = results_parser("bench.characters", __doc__, about, "only the first so many cases")
     parser.add_argument("--methods", default=",".join(METHODS), help="comma-separated; the first is judged")
-    parser.add_argument("--model", default="mini", help="mini, or a model's folder")
-    parser.add_argument("--json", type=Path, default=None, help="write the whole report here")
     parser.add_argument("--sheet", type=Path, default=None, help="folder for a picture of each case")
-    parser.add_argument("--results", type=Path, default=None, help="folder for characters.md and characters.json")
     return parser
 
 

@@ -90,6 +90,13 @@ def phone_opening(phones: Sequence[Phone], fps: Fraction, count: int) -> np.ndar
     return np.interp(np.arange(count) / float(fps), np.arange(rows) / RATE, curves[:, 0])
 
 
+def _unshifted(figures: tuple[float, float, float] | None, mouth: MouthCurves, seen: np.ndarray) -> float | None:
+    """The correlation as it is of `sync`'s figures; 0 for a mouth that stands still."""
+    if figures is None:
+        return None
+    return 0.0 if mouth.opening[seen].std() < STILL else figures[0]
+
+
 @dataclass
 class _MouthOverTime(Metric):
     """Collects the output's mesh and hands its mouth's curves over at the end."""
@@ -139,10 +146,7 @@ class SyncCorrelation(_Loudness):
     source = "ours; Pearson correlation over time of opening and loudness"
 
     def measure(self, mouth: MouthCurves, seen: np.ndarray) -> float | None:
-        figures = self.figures(mouth, seen)
-        if figures is None:
-            return None
-        return 0.0 if mouth.opening[seen].std() < STILL else figures[0]
+        return _unshifted(self.figures(mouth, seen), mouth, seen)
 
 
 class _Phones(_MouthOverTime):
@@ -172,10 +176,7 @@ class SyncPhones(_Phones):
     source = "ours; Pearson correlation of opening and phones' openings, blended after Cohen and Massaro 1993"
 
     def measure(self, mouth: MouthCurves, seen: np.ndarray) -> float | None:
-        figures = self.figures(mouth, seen)
-        if figures is None:
-            return None
-        return 0.0 if mouth.opening[seen].std() < STILL else figures[0]
+        return _unshifted(self.figures(mouth, seen), mouth, seen)
 
 
 class SyncLag(_Phones):
