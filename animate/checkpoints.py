@@ -177,7 +177,7 @@ def find_pipeline(name_or_folder: str | Path) -> Path:
         if not (folder / "model_index.json").is_file():
             raise WeightsError(
                 f"There is no model in {folder}: give a folder that `mien weights convert`, training or "
-                f"`save_pretrained` wrote, or one of the names {', '.join(convert.FAMILIES)}."
+                f"`save_pretrained` wrote, or one of the names mini, {', '.join(convert.FAMILIES)}."
             )
         return folder
     folder = pipeline_folder(name)
