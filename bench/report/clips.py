@@ -115,13 +115,14 @@ def _moving(sources: dict[str, Path], case: str, missing: tuple[str, ...]) -> Vi
     shown = sorted(set(np.linspace(0, count - 1, MOMENTS).round().astype(int).tolist()))
     height = _height(lead.height, lead.width)
     rows: dict[str, list[np.ndarray]] = {name: [] for name in readers}
+    empty = _empty(missing, height)
     streams = {name: _held(reader, count) for name, reader in readers.items()}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.mp4"
         with VideoWriter(path, _rate(lead.fps), crf=CRF) as writer:
             for t, frames in enumerate(zip(*streams.values(), strict=True)):
                 cells = [_cell(frame, LABELS.get(name, name), height) for name, frame in zip(rows, frames, strict=True)]
-                picture = _grid(cells)
+                picture = _grid([*cells, *empty])
                 writer.write(picture)
                 if t in shown:
                     for name, cell in zip(rows, cells, strict=True):
@@ -135,7 +136,8 @@ def _picture(sources: dict[str, Path], case: str, missing: tuple[str, ...]) -> V
     images = {name: read_image(path) for name, path in sources.items()}
     first = next(iter(images.values()))
     height = _height(*first.shape[:2])
-    grid = _grid([_cell(image, LABELS.get(name, name), height) for name, image in images.items()])
+    cells = [_cell(image, LABELS.get(name, name), height) for name, image in images.items()]
+    grid = _grid([*cells, *_empty(missing, height)])
     return View(case, None, _jpeg(grid), (grid.shape[1], grid.shape[0]), missing)
 
 
@@ -169,6 +171,11 @@ def _cell(image: np.ndarray, label: str, height: int) -> np.ndarray:
     cell[y : y + size[1], x : x + size[0]] = small
     cv2.putText(cell, label[:30], (5, BAR - 5), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (235, 235, 235), 1, cv2.LINE_AA)
     return cell
+
+
+def _empty(names: Sequence[str], height: int) -> list[np.ndarray]:
+    """Cells of the systems that failed."""
+    return [_cell(np.full((height, CELL, 3), 58, np.uint8), f"{name[:20]}: failed", height) for name in names]
 
 
 def _grid(cells: Sequence[np.ndarray]) -> np.ndarray:

@@ -172,7 +172,8 @@ class TestClips:
         assert sum(1 for _ in reader) == 8 and view.missing == ()
 
     def test_a_system_without_a_video_is_named(self, finished):
-        assert view_of(CASES[2], load_runs(finished)).missing == ("worse",)
+        whole, lacking = (view_of(case, load_runs(finished)) for case in (CASES[0], CASES[2]))
+        assert lacking.missing == ("worse",) and lacking.size == whole.size  # an empty cell stands for it
         assert view_of(CASES[5], load_runs(finished)) is None
 
     def test_a_truth_that_drives_itself_is_shown_once(self, tmp_path):
