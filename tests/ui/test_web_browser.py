@@ -103,7 +103,9 @@ HEARD = """() => {
 
 def told(page, words):
     """Waits until the page has said so, be it for a moment."""
-    page.wait_for_function("(words) => window.heard.some((each) => each.toLowerCase().includes(words))", arg=words, timeout=60_000)
+    page.wait_for_function(
+        "(words) => window.heard.some((each) => each.toLowerCase().includes(words))", arg=words, timeout=60_000
+    )
 
 
 def unfold(page, name):
