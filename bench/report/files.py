@@ -16,7 +16,7 @@ from bench.report.html import page
 from bench.report.markdown import markdown
 from bench.report.runs import Run, load_runs
 from bench.report.summary import summarise
-from bench.tables import write_json
+from bench.tables import write_json, write_whole
 
 CLIPS = 12
 """Cases that a page shows by default."""
@@ -52,12 +52,9 @@ def write_report(
     views, left_out = embedded(load_runs(out), [case["case"] for case in data["cases"]], clips, budget, follow)
     files = {kind: target / f"report.{kind}" for kind in ("html", "md", "json", "csv")}
     try:
-        target.mkdir(parents=True, exist_ok=True)
         write_json(files["json"], data)
         for kind, text in (("md", markdown(data)), ("csv", as_csv(data)), ("html", page(data, views, left_out))):
-            partial = files[kind].with_name(files[kind].name + ".part")
-            partial.write_text(text, encoding="utf-8")
-            partial.replace(files[kind])
+            write_whole(files[kind], text)
     except OSError as error:
         raise MediaError(f"{target} cannot be written to ({error.strerror}): choose another folder.") from error
     return data, files

@@ -7,7 +7,6 @@ too.
 
 from __future__ import annotations
 
-import os
 import socket
 import tempfile
 import time
@@ -22,6 +21,7 @@ from bench.runner.case import Made, Workshop, lost_record
 from bench.runner.distributed import ONE_THREAD, Job, one_thread
 from bench.runner.record import RunFolder, Task
 from bench.suites.manifest import sha256
+from bench.tables import write_whole
 
 PATIENCE = 10.0
 """Seconds that a cluster's address is given to answer."""
@@ -185,7 +185,7 @@ class _Hand:
         record, files = answer
         folder = RunFolder(self.job.out / self.task.system.folder)
         for name, content in files.items():
-            _put(folder.folder / name, content)
+            write_whole(folder.folder / name, content)
         folder.write_record(record)
         self.task = self.answer = None
         return record
@@ -218,10 +218,3 @@ def _share_out(ray, job: Job, tasks: Sequence[Task], crew: list[_Hand]) -> Itera
                     yield record
             elif hand.limit is not None and time.monotonic() - hand.since > hand.limit:
                 yield hand.lose(f"It took more than {hand.limit:g} s and was stopped.")
-
-
-def _put(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    partial.write_bytes(content)
-    os.replace(partial, path)

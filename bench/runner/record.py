@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -23,7 +22,7 @@ import numpy as np
 from bench.metrics import METRICS
 from bench.suites.manifest import Case, Suite, sha256
 from bench.systems.system import SystemSpec
-from bench.tables import write_json
+from bench.tables import write_json, write_whole
 
 VERSION = 1
 """Of what `made` and `measured` are keys of."""
@@ -91,7 +90,7 @@ class RunFolder:
             flat = {f"{metric}.{key}": rows for metric, both in features.items() for key, rows in both.items()}
             buffer = io.BytesIO()
             np.savez_compressed(buffer, **flat)
-            _write(path, buffer.getvalue())
+            write_whole(path, buffer.getvalue())
         else:
             path.unlink(missing_ok=True)
         self.write_record(record)
@@ -159,10 +158,3 @@ def _code(patterns: tuple[str, ...]) -> str:
 
 def _digest(*values: object) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:32]
-
-
-def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    partial.write_bytes(data)
-    os.replace(partial, path)

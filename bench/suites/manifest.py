@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from animate.errors import MienError, OptionError
+from bench.tables import write_whole
 
 SCHEMA = 1
 TEMPLATES = Path(__file__).parent
@@ -199,10 +200,7 @@ class Suite:
             "media": media,
             "cases": [{key: value for key, value in asdict(case).items() if value} for case in self.cases],
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".part")
-        partial.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120), encoding="utf-8")
-        os.replace(partial, path)
+        write_whole(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120))
         return path
 
     def take(self, limit: int | None) -> Suite:

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 import math
-import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from bench.clips import Clip
 from bench.metrics.closures_met import own_lag
 from bench.metrics.speech import MouthCurves, SpeechTruth, aligner_missing
 from bench.metrics.speech_correlation import MAX_LAG
+from bench.tables import write_whole
 from talking_face.audio import stream_audio
 from talking_face.features import ENERGY, SAMPLE_RATE, VOICING, audio_features
 from talking_face.phones import SILENCE, Phone
@@ -175,7 +175,7 @@ def _track(clip: Clip, tracker: FaceTracker, cache: Path | None) -> FaceTrack:
         raise LeftOut("no frame of it shows a face.") from error
     if kept is not None:
         size = np.array(track.size, np.int64)
-        _write(kept, save({"landmarks": track.landmarks, "valid": track.valid.astype(np.uint8), "size": size}))
+        write_whole(kept, save({"landmarks": track.landmarks, "valid": track.valid.astype(np.uint8), "size": size}))
     return track
 
 
@@ -187,7 +187,7 @@ def _phones(clip: Clip, sound: np.ndarray, cache: Path | None) -> list[Phone]:
         return [Phone(*row) for row in json.loads(kept.read_text(encoding="utf-8"))]
     phones = align_speech(sound)
     if kept is not None:
-        _write(kept, json.dumps([phone.row() for phone in phones]).encode())
+        write_whole(kept, json.dumps([phone.row() for phone in phones]).encode())
     return phones
 
 
@@ -199,10 +199,3 @@ def _kept(clip: Clip, cache: Path | None, ending: str) -> Path | None:
     identity = f"{clip.name} {status.st_size} {status.st_mtime_ns} {clip.max_frames}"
     digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
     return cache / f"{clip.name.replace('/', '__')}.{digest}.{ending}"
-
-
-def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    partial.write_bytes(data)
-    os.replace(partial, path)
