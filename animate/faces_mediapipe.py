@@ -10,6 +10,7 @@ long and shrink large faces without a filter.
 from __future__ import annotations
 
 import math
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -52,9 +53,13 @@ node {
 
 
 class AttentionMesh:
-    """MediaPipe's face mesh with irises on a square that the caller chooses; 2.5 ms a look on one core."""
+    """MediaPipe's face mesh with irises on a square that the caller chooses; 2.5 ms a look on one core.
+
+    Threads may share it, and one may close it while another looks: the graph takes one picture after the other.
+    """
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()  # a graph that is closed while it runs crashes the process
         with quiet_native_log():
             import mediapipe
             import mediapipe.python as binding
@@ -78,19 +83,21 @@ class AttentionMesh:
 
     def _run(self, crop: np.ndarray) -> np.ndarray | None:
         """(478, 3) landmarks of a (192, 192, 3) crop in units of its side, None where it shows no face."""
-        if self._graph is None:
-            raise FaceError(_CLOSED)
-        self._time += 1
-        self._found.clear()
-        make, image_format = self._binding.packet_creator, self._binding.ImageFormat.SRGB
-        stamp = self._binding.Timestamp(self._time)
-        image = make.create_image_frame(image_format=image_format, data=crop)
-        self._graph.add_packet_to_input_stream("image", image.at(stamp))
-        self._graph.add_packet_to_input_stream("roi", self._whole.at(stamp))
-        self._graph.wait_until_idle()
-        if not self._found:
-            return None
-        points = self._binding.packet_getter.get_proto(self._found[-1]).landmark
+        with self._lock:
+            if self._graph is None:
+                raise FaceError(_CLOSED)
+            self._time += 1
+            self._found.clear()
+            make, image_format = self._binding.packet_creator, self._binding.ImageFormat.SRGB
+            stamp = self._binding.Timestamp(self._time)
+            image = make.create_image_frame(image_format=image_format, data=crop)
+            self._graph.add_packet_to_input_stream("image", image.at(stamp))
+            self._graph.add_packet_to_input_stream("roi", self._whole.at(stamp))
+            self._graph.wait_until_idle()
+            if not self._found:
+                return None
+            packet = self._found[-1]
+        points = self._binding.packet_getter.get_proto(packet).landmark
         return np.array([(p.x, p.y, p.z) for p in points], dtype=np.float64)
 
     def __call__(self, image: np.ndarray, roi: Roi, looks: int = 4) -> Sighting | None:
@@ -125,16 +132,18 @@ class AttentionMesh:
         return np.concatenate([plane, points[:, 2:] * square.side], axis=1)
 
     def close(self) -> None:
-        if self._graph is not None:
-            self._graph.close_all_packet_sources()
-            self._graph.wait_until_done()
-            self._graph = None
+        with self._lock:
+            if self._graph is not None:
+                self._graph.close_all_packet_sources()
+                self._graph.wait_until_done()
+                self._graph = None
 
 
 class MediaPipeTracker(MeshTracker):
-    """`FaceTracker` with nothing to download. See the module for sources."""
+    """`FaceTracker` with nothing to download; threads may share it. See the module for sources."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()  # of the detector
         with quiet_native_log():
             from mediapipe.python.solutions.face_detection import FaceDetection
 
@@ -154,13 +163,15 @@ class MediaPipeTracker(MeshTracker):
 
     def _on_tile(self, tile: np.ndarray, x: float, y: float, factor: float) -> list[Candidate]:
         """Detections on one tile as squares in the picture's pixels."""
-        if self._detector is None:
-            raise FaceError(_CLOSED)
         if min(tile.shape[:2]) < _SMALLEST_TILE:
             return []
+        with self._lock:
+            if self._detector is None:
+                raise FaceError(_CLOSED)
+            detections = self._detector.process(tile).detections or []
         found = []
         height, width = tile.shape[:2]
-        for detection in self._detector.process(tile).detections or []:
+        for detection in detections:
             location = detection.location_data
             box = location.relative_bounding_box
             right_eye, left_eye = location.relative_keypoints[:2]
@@ -175,7 +186,8 @@ class MediaPipeTracker(MeshTracker):
         return self._mesh(image, roi)
 
     def close(self) -> None:
-        if self._detector is not None:
-            self._detector.close()
-            self._detector = None
+        with self._lock:
+            if self._detector is not None:
+                self._detector.close()
+                self._detector = None
         self._mesh.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -47,9 +48,11 @@ def find_model(model_path: str | Path | None = None) -> Path:
 
 
 class TasksTracker(MeshTracker):
-    """`FaceTracker` on FaceLandmarker: two looks at a face, one mirrored; 25 ms a face on one core."""
+    """`FaceTracker` on FaceLandmarker: two looks at a face, one mirrored; 25 ms a face on one core. Threads may share
+    it."""
 
     def __init__(self, model_path: str | Path | None = None, max_faces: int = 8) -> None:
+        self._lock = threading.Lock()
         path = find_model(model_path)
         with quiet_native_log():
             import mediapipe
@@ -73,10 +76,12 @@ class TasksTracker(MeshTracker):
             self._run(np.zeros((64, 64, 3), np.uint8))
 
     def _run(self, image: np.ndarray):  # -> FaceLandmarkerResult, a type that only mediapipe knows
-        if self._landmarker is None:
-            raise FaceError("This face tracker has been closed: make a new one.")
         data = np.ascontiguousarray(image)
-        return self._landmarker.detect(self._mediapipe.Image(image_format=self._mediapipe.ImageFormat.SRGB, data=data))
+        picture = self._mediapipe.Image(image_format=self._mediapipe.ImageFormat.SRGB, data=data)
+        with self._lock:
+            if self._landmarker is None:
+                raise FaceError("This face tracker has been closed: make a new one.")
+            return self._landmarker.detect(picture)
 
     def _meshes(self, image: np.ndarray) -> list[np.ndarray]:
         """(478, 3) float64 meshes in the pixels of this picture."""
@@ -133,9 +138,10 @@ class TasksTracker(MeshTracker):
         return (meshes[largest] - (0.5, 0.5, 0)).astype(np.float32), scores
 
     def close(self) -> None:
-        if self._landmarker is not None:
-            self._landmarker.close()
-            self._landmarker = None
+        with self._lock:
+            if self._landmarker is not None:
+                self._landmarker.close()
+                self._landmarker = None
 
 
 @functools.lru_cache(maxsize=1)

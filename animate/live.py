@@ -111,15 +111,17 @@ class Newest:
     """One frame is worked on, one may wait; a newer one takes the place of the one that waits.
 
     work: turns one frame into its answer, in a thread of its own.
+    ended: called in that thread after the last answer.
     """
 
-    def __init__(self, work: Callable[[Any], Any]):
-        self._work = work
+    def __init__(self, work: Callable[[Any], Any], ended: Callable[[], None] = lambda: None):
+        self._work, self._ended = work, ended
         self._waiting: tuple[Any, Future] | None = None
         self._ready = threading.Condition()
         self._closed = False
         self.dropped = 0
-        threading.Thread(target=self._run, daemon=True).start()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
 
     def put(self, item: Any) -> Future:
         """A future of the answer; None as its result where a newer frame came first."""
@@ -127,23 +129,37 @@ class Newest:
         with self._ready:
             if self._waiting is not None:
                 self.dropped += 1
-                self._waiting[1].set_result(None)
+            self._give_way()
             self._waiting = (item, future)
             if self._closed:
-                self._waiting = None
-                future.set_result(None)
+                self._give_way()
             self._ready.notify()
         return future
 
     def close(self) -> None:
+        """Nothing more is taken; what is being worked on is answered still."""
         with self._ready:
             self._closed = True
-            if self._waiting is not None:
-                self._waiting[1].set_result(None)
-                self._waiting = None
+            self._give_way()
             self._ready.notify()
 
+    def join(self, seconds: float) -> None:
+        """Returns when the thread has ended, or after `seconds`."""
+        self._thread.join(seconds)
+
+    def _give_way(self) -> None:
+        """The item that waits is answered with None; a future that its owner has cancelled stays so."""
+        if self._waiting is not None and self._waiting[1].set_running_or_notify_cancel():
+            self._waiting[1].set_result(None)
+        self._waiting = None
+
     def _run(self) -> None:
+        try:
+            self._answer_until_closed()
+        finally:
+            self._ended()
+
+    def _answer_until_closed(self) -> None:
         while True:
             with self._ready:
                 while self._waiting is None and not self._closed:
@@ -151,6 +167,8 @@ class Newest:
                 if self._closed:
                     return
                 (item, future), self._waiting = self._waiting, None
+            if not future.set_running_or_notify_cancel():
+                continue
             try:
                 future.set_result(self._work(item))
             except Exception as error:  # told to whoever asks for the answer
@@ -171,7 +189,7 @@ class LiveSession:
     seen: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
-        self.queue = Newest(self._draw)
+        self.queue = Newest(self._draw, ended=self.puppet.face.tracker.close)
 
     def put(self, data: bytes) -> Future:
         """A JPEG of the camera; a future of (JPEG, seconds that it took), b"" where no face is seen, or of None where a
@@ -179,10 +197,11 @@ class LiveSession:
         self.seen = time.monotonic()
         return self.queue.put(data)
 
-    def close(self) -> None:
-        """Ends the thread and the tracker."""
+    def close(self, wait: float = 0) -> None:
+        """Ends the thread and the tracker as soon as the frame that is being drawn is answered; waits for that at most
+        `wait` seconds."""
         self.queue.close()
-        self.puppet.face.tracker.close()
+        self.queue.join(wait)
 
     def _draw(self, data: bytes) -> tuple[bytes, float]:
         began = time.perf_counter()

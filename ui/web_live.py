@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 SESSIONS = 2  # people who can be live at once
 IDLE = 20.0  # seconds without a frame after which a session ends
+END_WAIT = 10.0  # seconds for the last frame when the server ends
 MOST_BYTES = 1_000_000  # of a camera frame
 SIDE = 512  # px of the portrait's longer side
 
@@ -45,24 +46,29 @@ class Stage:
         from animate.live import LivePuppet, LiveSession
 
         self._sweep()
-        if len(self.sessions) >= SESSIONS:
-            raise OptionError(f"{SESSIONS} people are live already: wait until one of them stops.")
+        self._check_room()
         still = self.studio.still(portrait, SIDE)
         key = secrets.token_urlsafe(16)
         with self._lock:
+            self._check_room()
             self.sessions[key] = LiveSession(LivePuppet(still, create_tracker("mediapipe")), paint)
         return key
 
-    def close(self, key: str) -> None:
+    def _check_room(self) -> None:
+        if len(self.sessions) >= SESSIONS:
+            raise OptionError(f"{SESSIONS} people are live already: wait until one of them stops.")
+
+    def close(self, key: str, wait: float = 0) -> None:
+        """Ends a session; waits for its last frame at most `wait` seconds."""
         with self._lock:
             session = self.sessions.pop(key, None)
         if session is not None:
-            session.close()
+            session.close(wait)
 
     def close_all(self) -> None:
-        """Ends every session."""
+        """Ends every session, with what it draws."""
         for key in list(self.sessions):
-            self.close(key)
+            self.close(key, wait=END_WAIT)
 
     def _sweep(self) -> None:
         for key, session in list(self.sessions.items()):

@@ -205,26 +205,6 @@ def test_a_job_that_takes_too_long_ends_with_a_sentence():
         _ = running.result
 
 
-def test_a_camera_frame_that_waits_gives_way_to_a_newer_one():
-    from animate.live import Newest
-
-    go = threading.Event()
-
-    def work(item):
-        go.wait(5)
-        return item
-
-    queue = Newest(work)
-    first = queue.put(1)
-    time.sleep(0.1)
-    second, third = queue.put(2), queue.put(3)
-    go.set()
-    assert (first.result(5), second.result(5), third.result(5)) == (1, None, 3)
-    assert queue.dropped == 1
-    queue.close()
-    assert queue.put(4).result(5) is None
-
-
 def test_sliders_move_what_they_name(astronaut):
     from animate.measures import eye_openings, mouth_opening
     from animate.portrait import Portrait
