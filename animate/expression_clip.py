@@ -6,7 +6,6 @@ Frames without a face keep their place in time: their features are bridged from 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -19,6 +18,7 @@ import numpy as np
 
 from animate import topology as mesh
 from animate.errors import FaceError, MotionError
+from animate.whole_file import whole_file
 
 if TYPE_CHECKING:
     from animate.faces import FaceTrack
@@ -55,12 +55,10 @@ class ExpressionTrack:
             {"features": np.ascontiguousarray(self.features), "valid": self.valid.astype(np.uint8)},
             {"fps": f"{self.fps.numerator}/{self.fps.denominator}"},
         )
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
-            part.write_bytes(data)
-            os.replace(part, path)
+            with whole_file(path) as part:
+                part.write_bytes(data)
         except OSError as error:
-            part.unlink(missing_ok=True)
             raise MotionError(f"The feature file {path} cannot be written: {error.strerror}.") from error
 
     @classmethod

@@ -7,7 +7,6 @@ driver's own landmarks are, frame by frame, S * (scale * R @ (neutral + expressi
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -19,6 +18,7 @@ import numpy as np
 from animate import pose, topology
 from animate.errors import MotionError, OptionError
 from animate.measures import gaze_of, neutral_frame
+from animate.whole_file import whole_file
 
 if TYPE_CHECKING:
     from animate.faces import FaceTrack
@@ -181,12 +181,10 @@ class Motion:
             "licence": self.licence,
         }
         data = save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, {HEADER_KEY: json.dumps(header)})
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
-            part.write_bytes(data)
-            os.replace(part, path)
+            with whole_file(path) as part:
+                part.write_bytes(data)
         except OSError as error:
-            part.unlink(missing_ok=True)
             raise MotionError(f"The motion file {path} cannot be written: {error.strerror}.") from error
 
     @classmethod

@@ -7,7 +7,6 @@ about who made it. See the C2PA specification 2.x, sections 13 (credentials) and
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
@@ -16,6 +15,7 @@ from typing import Any
 
 from animate.errors import MediaError, OptionError
 from animate.provenance import SOFTWARE, SOURCE_TYPE, Provenance, mien_version
+from animate.whole_file import whole_file
 
 TEST_ISSUER = "Mien local test certificate"
 INSTALL = "pip install 'mien[provenance]'"
@@ -105,7 +105,6 @@ def sign(path: Path, suffix: str, provenance: Provenance, credential: Credential
     """
     import c2pa
 
-    signed = path.with_name(f"{path.name}.signed")
     action = {
         "action": "c2pa.created",
         "when": provenance.when,
@@ -124,6 +123,7 @@ def sign(path: Path, suffix: str, provenance: Provenance, credential: Credential
     settings = _LIMITS | {"builder": {"thumbnail": {"enabled": False}}, "verify": {"ocsp_fetch": False}}
     try:
         with (
+            whole_file(path) as signed,
             c2pa.Context.from_dict(settings) as context,
             c2pa.Signer.from_info(info) as signer,
             c2pa.Builder(manifest, context) as builder,
@@ -132,11 +132,9 @@ def sign(path: Path, suffix: str, provenance: Provenance, credential: Credential
         ):
             builder.sign(signer, SIGNABLE[suffix.lower()], source, target)
     except c2pa.C2paError as error:
-        signed.unlink(missing_ok=True)
         raise MediaError(
             f"The output could not be signed ({error}): check the certificate, or use --no-sign."
         ) from error
-    os.replace(signed, path)
 
 
 def read_manifest(path: Path, suffix: str, anchors: bytes | None = None) -> dict[str, Any] | None:

@@ -31,6 +31,7 @@ from animate.recipe import (
     training_step,
 )
 from animate.validation import validate
+from animate.whole_file import whole_file
 
 
 class Batches:
@@ -78,10 +79,10 @@ def save(path: Path, networks, ema, optimizer, step: int, config: TrainConfig, r
         "rng": rng.get_state(),
         "numpy_rng": json.dumps(batches.rng.bit_generator.state),
     }
-    torch.save(state, path.with_suffix(".part"))
-    if keep:
-        shutil.copyfile(path.with_suffix(".part"), path.with_name(f"{path.stem}_{step:06d}.pt"))
-    path.with_suffix(".part").replace(path)
+    with whole_file(path) as part:
+        torch.save(state, part)
+        if keep:
+            shutil.copyfile(part, path.with_name(f"{path.stem}_{step:06d}.pt"))
 
 
 def train(

@@ -29,6 +29,7 @@ import numpy as np
 
 from animate.errors import FaceError, MediaError, OptionError
 from animate.train_shots import crop_square, find_shots, watched
+from animate.whole_file import whole_file
 
 VIDEO_SUFFIXES = {".mp4", ".mpg", ".mov", ".webm", ".avi", ".mkv", ".m4v"}
 PICTURE_SUFFIXES = {"jpg": ".jpg", "webp": ".webp", "png": ".png"}
@@ -295,6 +296,6 @@ def _read_lines(path: Path) -> list[dict]:
 
 
 def _write_lines(path: Path, records: list[dict]) -> None:
-    part = path.with_name(f".{path.name}.part")
-    part.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records), encoding="utf-8")
-    part.replace(path)
+    lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+    with whole_file(path) as part:
+        part.write_text(lines, encoding="utf-8")

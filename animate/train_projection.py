@@ -9,7 +9,6 @@ A run checkpoints to RUN/checkpoint.pt and goes on from there, with --resume, as
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -23,6 +22,7 @@ from animate.errors import MotionError, OptionError, WeightsError
 from animate.expression_clip import ExpressionTrack, encode_clip
 from animate.models.motion_projection import MotionProjection, motion_vectors
 from animate.motion import Motion
+from animate.whole_file import whole_file
 
 if TYPE_CHECKING:
     from animate.faces import FaceTracker
@@ -163,14 +163,13 @@ def add_to_pipeline(network: MotionProjection, folder: Path) -> None:
         raise WeightsError(f"{folder} holds a {index.get('_class_name')}, not an ExpressionPipeline: give another one.")
     network.save_pretrained(Path(folder) / "motion_projection")
     index["motion_projection"] = [MotionProjection.__module__, MotionProjection.__name__]
-    part = index_path.with_suffix(".part")
-    part.write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
-    os.replace(part, index_path)
+    with whole_file(index_path) as part:
+        part.write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
 
 
 def _save(path: Path, state: dict) -> None:
-    torch.save(state, path.with_suffix(".part"))
-    os.replace(path.with_suffix(".part"), path)
+    with whole_file(path) as part:
+        torch.save(state, part)
 
 
 app = typer.Typer(add_completion=False, help=__doc__)

@@ -21,6 +21,7 @@ import numpy as np
 
 from animate.errors import OptionError
 from animate.pipelines.windows import Window
+from animate.whole_file import whole_file
 
 SCHEMA = 1
 JOB = "job.json"
@@ -154,15 +155,12 @@ class WorkFolder:
         raise OptionError(f"{path} is damaged or of another version of Mien: choose another work folder.")
 
     def _write(self, name: str, content: bytes) -> None:
-        partial = self.folder / f".{name}.{os.getpid()}.{threading.get_ident()}.partial"
         try:
-            with partial.open("wb") as file:
+            with whole_file(self.folder / name) as part, part.open("wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(partial, self.folder / name)
         except OSError as error:
-            partial.unlink(missing_ok=True)
             raise OptionError(
                 f"The work folder {self.folder} cannot be written to ({error.strerror}): make room and start again; "
                 "what is finished stays."

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from animate.whole_file import whole_file
 
 
 def align(rows: Sequence[Sequence[str]]) -> str:
@@ -38,6 +39,5 @@ def write_json(path: Path, data: dict) -> None:
 def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file, text as UTF-8; it appears under its name only when complete. Its folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    partial.write_bytes(content.encode() if isinstance(content, str) else content)
-    os.replace(partial, path)
+    with whole_file(path) as part:
+        part.write_bytes(content.encode() if isinstance(content, str) else content)

@@ -11,7 +11,6 @@ that was stopped goes on where it was.
 import argparse
 import fnmatch
 import json
-import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -21,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from animate.errors import MienError, OptionError
+from animate.whole_file import whole_file
 from talking_face.festival_phones import VOICES
 from talking_face.phones import SILENCE, Phone, contiguous
 from talking_face.sentences import utterance
@@ -167,9 +167,8 @@ def _write(item: Plan, audio: np.ndarray, phones: list[Phone], out: Path) -> dic
 
     audio = audio * min(1.0, 0.98 / float(np.abs(audio).max()))
     name = f"{item.index:06d}.flac"
-    temporary = out / f".{name}.part"
-    soundfile.write(temporary, audio, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
-    os.replace(temporary, out / name)
+    with whole_file(out / name) as part:
+        soundfile.write(part, audio, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
     return {
         **{"file": name, "voice": item.voice.key, "language": item.voice.language, "gender": item.voice.gender},
         **{"rate": round(item.rate, 3), "pitch": round(item.pitch, 3), "duration": round(len(audio) / SAMPLE_RATE, 4)},
@@ -217,9 +216,9 @@ def write_corpus(
 
 def _rewrite(out: Path, rows: list[dict]) -> None:
     """corpus.jsonl with whole lines only."""
-    temporary = out / ".corpus.jsonl.part"
-    temporary.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    os.replace(temporary, out / "corpus.jsonl")
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    with whole_file(out / "corpus.jsonl") as part:
+        part.write_text(lines, encoding="utf-8")
 
 
 def _blocks(done: set[int], seed: int, out: Path, workers: int, patterns: tuple[str, ...]) -> Iterator[list[dict]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from animate.errors import MediaError, MotionError, OptionError
+from animate.whole_file import whole_file
 
 if TYPE_CHECKING:
     from animate.outputs import Target
@@ -132,10 +133,8 @@ def write_text_atomically(path: Path, text: str) -> None:
 
     Raises MediaError when the file cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
+        with whole_file(path) as part:
+            part.write_text(text, encoding="utf-8")
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise MediaError(f"{path} cannot be written ({error.strerror}): choose another place.") from error

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -19,6 +17,7 @@ from animate.errors import FaceError
 from animate.faces import FaceTrack
 from animate.media import VideoReader, probe
 from animate.motion import Motion
+from animate.whole_file import whole_file
 from bench.clips import shrink
 from bench.redetect import Redetector
 from bench.suites.manifest import sha256
@@ -188,6 +187,5 @@ def _load(file: Path) -> dict[str, np.ndarray] | None:
 
 def _save(file: Path, arrays: dict[str, np.ndarray]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=file.parent, prefix=".", suffix=".partial", delete=False) as partial:
-        np.savez_compressed(partial, **arrays)
-    os.replace(partial.name, file)
+    with whole_file(file) as part, part.open("wb") as stream:
+        np.savez_compressed(stream, **arrays)

@@ -64,7 +64,7 @@ def test_a_corpus_is_written_and_a_second_run_goes_on(tmp_path, monkeypatch):
     more = [json.loads(line) for line in (tmp_path / "corpus.jsonl").read_text().splitlines()]
     assert more[: len(rows)] == rows and len(more) > len(rows)
     assert len({row["file"] for row in more}) == len(more) == len(list(tmp_path.glob("*.flac")))
-    assert not list(tmp_path.glob("*.part"))
+    assert not list(tmp_path.glob(".*.partial"))
 
 
 @needs_a_synthesiser
