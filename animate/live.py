@@ -28,6 +28,7 @@ from animate.motion import Motion
 from animate.still import Still
 
 MOST_SIDE = 1280  # px of a camera frame
+END_WAIT = 10.0  # seconds for the frame that is being drawn when a session ends
 LOST_AFTER = 3  # frames without a face after which the whole picture is searched again, every so many frames
 
 
@@ -143,9 +144,10 @@ class Newest:
             self._give_way()
             self._ready.notify()
 
-    def join(self, seconds: float) -> None:
-        """Returns when the thread has ended, or after `seconds`."""
+    def join(self, seconds: float) -> bool:
+        """Whether the thread has ended, after at most `seconds`."""
         self._thread.join(seconds)
+        return not self._thread.is_alive()
 
     def _give_way(self) -> None:
         """The item that waits is answered with None; a future that its owner has cancelled stays so."""
@@ -197,11 +199,16 @@ class LiveSession:
         self.seen = time.monotonic()
         return self.queue.put(data)
 
-    def close(self, wait: float = 0) -> None:
+    def close(self, wait: float = END_WAIT) -> None:
         """Ends the thread and the tracker as soon as the frame that is being drawn is answered; waits for that at most
-        `wait` seconds."""
+        `wait` seconds. A process that ends meanwhile is aborted by MediaPipe's own threads: wait before its end."""
         self.queue.close()
         self.queue.join(wait)
+
+    @property
+    def ended(self) -> bool:
+        """Nothing is drawn any more, and the tracker is closed."""
+        return self.queue.join(0)
 
     def _draw(self, data: bytes) -> tuple[bytes, float]:
         began = time.perf_counter()

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 SESSIONS = 2  # people who can be live at once
 IDLE = 20.0  # seconds without a frame after which a session ends
-END_WAIT = 10.0  # seconds for the last frame when the server ends
 MOST_BYTES = 1_000_000  # of a camera frame
 SIDE = 512  # px of the portrait's longer side
 
@@ -38,6 +37,7 @@ class Stage:
     def __init__(self, page: Page, studio: Studio):
         self.page, self.studio = page, studio
         self.sessions: dict[str, LiveSession] = {}
+        self._ending: list[LiveSession] = []
         self._lock = threading.Lock()
 
     def open(self, portrait: Path, paint: bool) -> str:
@@ -58,17 +58,22 @@ class Stage:
         if len(self.sessions) >= SESSIONS:
             raise OptionError(f"{SESSIONS} people are live already: wait until one of them stops.")
 
-    def close(self, key: str, wait: float = 0) -> None:
-        """Ends a session; waits for its last frame at most `wait` seconds."""
+    def close(self, key: str) -> None:
+        """Ends a session once its last frame is answered; does not wait for that."""
         with self._lock:
             session = self.sessions.pop(key, None)
+            self._ending = [other for other in self._ending if not other.ended]
+            if session is not None:
+                self._ending.append(session)
         if session is not None:
-            session.close(wait)
+            session.close(wait=0)
 
     def close_all(self) -> None:
-        """Ends every session, with what it draws."""
+        """Ends every session and waits for their last frames."""
         for key in list(self.sessions):
-            self.close(key, wait=END_WAIT)
+            self.close(key)
+        for session in self._ending:
+            session.close()
 
     def _sweep(self) -> None:
         for key, session in list(self.sessions.items()):

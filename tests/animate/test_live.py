@@ -144,3 +144,36 @@ def test_threads_that_share_a_tracker_see_what_one_sees(astronaut):
         assert all(np.array_equal(alone[which], seen) for which in together for seen in together[which])
     with pytest.raises(FaceError, match="closed"):
         tracker.mesh(astronaut, square)
+
+
+# In a process of its own, as it is about its end; the camera goes off while frames are on their way.
+END = """
+from animate.animator import PortraitAnimator
+from animate.faces import Face, create_tracker
+from animate.live import LivePuppet, LiveSession, write_jpeg
+from animate.media import read_image
+from animate.portrait import Portrait
+from animate.still import Still
+import sys
+
+image = read_image(sys.argv[1])
+tracker = create_tracker("mediapipe")
+still = Still(Portrait(image, tracker.detect(image)), PortraitAnimator(method="prior"))
+session = LiveSession(LivePuppet(still, tracker), paint=False)
+frame = write_jpeg(image)
+session.put(frame).result()
+futures = [session.put(frame) for _ in range(3)]
+session.close()
+assert session.ended and all(future.done() for future in futures)
+print("whole")
+"""
+
+
+def test_a_process_may_end_right_after_a_session(astronaut, tmp_path):
+    from PIL import Image
+
+    path = tmp_path / "portrait.png"
+    Image.fromarray(astronaut[:256, 96:352]).save(path)
+    for _ in range(3):
+        ran = subprocess.run([sys.executable, "-c", END, str(path)], capture_output=True, text=True, timeout=120)
+        assert (ran.returncode, ran.stdout.strip()) == (0, "whole"), ran.stderr[-2000:]
