@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
+import sys
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from animate.errors import OptionError
 
+from .web_jobs import JOB
 from .web_limits import Limits
+from .web_place import own_place
 
 if TYPE_CHECKING:
     import gradio
@@ -47,7 +49,9 @@ class Served:
 
     def wait(self) -> None:
         """Returns when the process is interrupted."""
-        self.blocks.block_thread()
+        with suppress(KeyboardInterrupt):  # gradio's own wait would close the server first, which waits for the jobs
+            while self.blocks.is_running:
+                time.sleep(0.2)
 
 
 @contextmanager
@@ -57,25 +61,23 @@ def served(settings: Settings) -> Iterator[Served]:
     Raises OptionError where gradio is not installed or the port is taken, MienError for a model that is not there.
     """
     _check_gradio()
-    work = Path(tempfile.mkdtemp(prefix="mien-ui-"))
     before = os.environ.get("GRADIO_TEMP_DIR")
-    os.environ["GRADIO_TEMP_DIR"] = str(work / "uploads")
-    (work / "uploads").mkdir()
-    blocks = stage = None
-    try:
-        blocks, stage = build(settings, work)
-        yield Served(_launch(blocks, stage, settings), blocks, work, stage)
-    finally:
-        if stage is not None:
-            stage.close_all()
-            stage.page.close()
-        if blocks is not None:
-            blocks.close(verbose=False)
-        if before is None:
-            del os.environ["GRADIO_TEMP_DIR"]
-        else:
-            os.environ["GRADIO_TEMP_DIR"] = before
-        shutil.rmtree(work, ignore_errors=True)
+    with own_place() as work:
+        os.environ["GRADIO_TEMP_DIR"] = str(work / "uploads")
+        blocks = stage = None
+        try:
+            blocks, stage = build(settings, work)
+            yield Served(_launch(blocks, stage, settings), blocks, work, stage)
+        finally:
+            if stage is not None:
+                stage.close_all()
+                stage.page.close()
+            if blocks is not None:
+                blocks.close(verbose=False)
+            if before is None:
+                del os.environ["GRADIO_TEMP_DIR"]
+            else:
+                os.environ["GRADIO_TEMP_DIR"] = before
 
 
 def build(settings: Settings, work: Path) -> tuple[gradio.Blocks, Stage]:
@@ -120,6 +122,12 @@ def run(settings: Settings) -> None:
     with served(settings) as page:
         err_console().print(f"Mien's page is at {page.url} (Ctrl-C ends it).", markup=False)
         page.wait()
+        err_console().print("Closing the page …", markup=False)
+    if page.stage.page.at_work():
+        # A thread inside a library cannot be asked to stop; Python would wait for it, or be aborted by it.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def _launch(blocks: gradio.Blocks, stage: Stage, settings: Settings) -> str:
@@ -154,7 +162,7 @@ def _launch(blocks: gradio.Blocks, stage: Stage, settings: Settings) -> str:
         place = f"port {settings.port}" if settings.port else "any port from 7860 on"
         raise OptionError(f"The page cannot be served at {settings.host}, {place}: choose another --port.") from error
     app.router.routes[:0] = stage.routes()
-    threading.Thread(target=stage.studio.warm, daemon=True).start()
+    threading.Thread(target=stage.studio.warm, name=JOB, daemon=True).start()
     return url
 
 

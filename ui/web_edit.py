@@ -7,6 +7,8 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from animate.sliders import RANGES, FaceSliders
 
 from .web_examples import example_portrait, examples
@@ -14,8 +16,6 @@ from .web_page import Page, output_name
 from .web_parts import command_output, gr, portrait_input
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from animate.animator import PortraitAnimator
     from animate.still import Still
 

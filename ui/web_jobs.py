@@ -16,6 +16,7 @@ from .console import Progress
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 POLL = 0.25  # seconds between two looks at a job
+JOB = "a job of the page"  # name of its thread
 DESERTED = 60.0  # seconds after which a job that nobody looks at is given up
 
 
@@ -46,11 +47,14 @@ class WatchedProgress(Progress):
         super().__init__(quiet=True)
         self.stand = Stand()
         self._cancelled = threading.Event()
+        self.given_up = False
         self._looked_at = time.monotonic()
         self._end, self._minutes = time.monotonic() + 60 * minutes, minutes
 
-    def cancel(self) -> None:
+    def cancel(self, at_once: bool = False) -> None:
+        """Ends the job at its next frame. at_once: whoever waits for it is told so before that."""
         self._cancelled.set()
+        self.given_up = self.given_up or at_once
 
     def look(self) -> Stand:
         """How far it is; also tells the job that somebody still waits for it."""
@@ -91,7 +95,7 @@ class Running(Generic[Result]):
         self.progress = WatchedProgress(minutes)
         self._result: Result | None = None
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, args=(work,), daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(work,), name=JOB, daemon=True)
 
     def _run(self, work: Callable[[WatchedProgress], Result]) -> None:
         try:
@@ -100,12 +104,17 @@ class Running(Generic[Result]):
             self._error = error
 
     def __iter__(self) -> Iterator[Stand]:
-        """Each new stand; ends with the work. Whoever stops iterating stops the work."""
+        """Each new stand; ends with the work. Whoever stops iterating stops the work.
+
+        Raises Cancelled where the work was given up and has not ended.
+        """
         self._thread.start()
         last = None
         try:
             while self._thread.is_alive():
                 self._thread.join(POLL)
+                if self.progress.given_up and self._thread.is_alive():
+                    raise Cancelled
                 stand = self.progress.look()
                 if stand != last:
                     yield stand

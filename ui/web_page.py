@@ -17,7 +17,7 @@ from animate.errors import MienError
 
 from .command_line import command_of
 from .report import ranges
-from .web_jobs import Cancelled, Running, WatchedProgress
+from .web_jobs import JOB, POLL, Cancelled, Running, WatchedProgress
 from .web_limits import Limits, check_upload, without_folders
 from .web_parts import gr
 from .web_preview import preview
@@ -49,6 +49,7 @@ class Page:
         self.ready.set()
         self._jobs: dict[str, WatchedProgress] = {}
         self._lock = threading.Lock()
+        self._closing, self._drawings = False, 0
 
     @property
     def uploads(self) -> Path:
@@ -59,7 +60,9 @@ class Page:
 
         Raises MediaError or MotionError with one sentence.
         """
-        self.ready.wait()
+        while not self.ready.wait(POLL):
+            if self._closing:
+                raise Cancelled
         if not path:
             from animate.errors import OptionError
 
@@ -84,14 +87,19 @@ class Page:
         time.sleep(1.0)
         return CANCELLED
 
-    def close(self, seconds: float = 3.0) -> None:
-        """Ends every job at its next frame, and waits for that a little."""
+    def close(self, seconds: float = 2.0) -> None:
+        """Ends every job at its next frame; nobody waits any more for one that has none within `seconds`."""
+        self._closing = True
         end = time.monotonic() + seconds
-        while self._jobs and time.monotonic() < end:
+        while (self._drawings or self._jobs) and time.monotonic() < end + seconds:
             with self._lock:
                 for progress in self._jobs.values():
-                    progress.cancel()
+                    progress.cancel(at_once=time.monotonic() > end)
             time.sleep(0.05)
+
+    def at_work(self) -> bool:
+        """Whether a job's thread runs, though nobody waits for it."""
+        return any(thread.name == JOB and thread.is_alive() for thread in threading.enumerate())
 
     @contextmanager
     def workplace(self) -> Iterator[Path]:
@@ -110,7 +118,7 @@ class Page:
 
         make: the job, which writes into a folder. quick: the job's preview, which writes into that folder as well.
         """
-        with self.workplace() as folder:
+        with self._counted(), self.workplace() as folder:
             try:
                 if not self.ready.is_set():
                     yield gr.skip(), "Loading the models …", gr.skip(), gr.skip()
@@ -142,6 +150,16 @@ class Page:
                 sentence = self.sentence(error, folder)
                 yield gr.skip(), sentence, gr.skip(), gr.skip()
                 raise gr.Error(sentence, duration=None, print_exception=False) from error
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        with self._lock:
+            self._drawings += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._drawings -= 1
 
     @contextmanager
     def _known(self, request: gr.Request, progress: WatchedProgress) -> Iterator[None]:

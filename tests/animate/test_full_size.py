@@ -197,7 +197,8 @@ def test_dubbing_with_a_model_that_draws_whole_pictures_is_refused(load):
 
 class TestGroups:
     @pytest.fixture(scope="class")
-    def pair(self, astronaut):
+    @classmethod
+    def pair(cls, astronaut):
         one = Portrait.from_image(np.ascontiguousarray(astronaut[:256, 100:356]))
         face = one.faces[0]
         moved = face.landmarks + np.float32([256, 0, 0])

@@ -309,6 +309,21 @@ def test_no_file_is_looked_at_before_the_libraries_are_loaded(tmp_path, files):
     assert checked == [Path(path)]
 
 
+def test_a_page_that_ends_waits_for_no_libraries(tmp_path, files):
+    import shutil
+
+    from ui.web_jobs import Cancelled
+    from ui.web_page import Page
+
+    page = Page(tmp_path)
+    page.uploads.mkdir()
+    path = shutil.copy(files / "portrait.png", page.uploads)
+    page.ready.clear()
+    page.close()
+    with pytest.raises(Cancelled):
+        page.check(str(path), "picture", "portrait")
+
+
 def test_what_the_page_says_leaves_out_the_times_of_stages_and_the_signature():
     from ui.report import RunReport
     from ui.web_page import told
