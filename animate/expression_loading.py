@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ from torch import nn
 from animate.checkpoints import _silent_libraries, check_transformers, find_pipeline
 from animate.device import check_device
 from animate.errors import OptionError, WeightsError
+from animate.expression_checkpoints import EMPTY_PROMPT, TEXT
 from animate.expression_options import ExpressionOptions
 from animate.loading import undisturbed
 from animate.pipelines.acceleration import compile_blocks, offload, set_attention
@@ -19,7 +21,6 @@ from animate.pipelines.expression import ExpressionPipeline
 from animate.pipelines.flow import set_flow_scheduler
 
 WIDE = ("vae", "image_encoder", "motion_projection")  # small networks that half precision would harm
-EMPTY_PROMPT = "empty_prompt.safetensors"
 FILES = {
     "scheduler": ("scheduler_config.json",),
     "tokenizer": ("tokenizer_config.json",),
@@ -28,7 +29,11 @@ FILES = {
 
 
 def load_expression_pipeline(
-    folder: str | Path, dtype: torch.dtype | None = None, device: str = "cpu", quantization_config=None
+    folder: str | Path,
+    dtype: torch.dtype | None = None,
+    device: str = "cpu",
+    quantization_config=None,
+    without: Sequence[str] = (),
 ) -> ExpressionPipeline:
     """An expression-driven pipeline from a folder, or from the name of a converted family ("fantasy-portrait").
 
@@ -37,6 +42,7 @@ def load_expression_pipeline(
         dtype: of the large networks; None is float32. Autoencoder, CLIP and motion projection stay float32.
         device: torch's name of a device; all networks are moved there.
         quantization_config: diffusers' `PipelineQuantizationConfig`, for the transformer or the text encoder.
+        without: optional parts that are neither read nor looked for, such as `TEXT`.
 
     Raises:
         WeightsError: the folder or a part of it is not there or damaged; says which file.
@@ -44,10 +50,12 @@ def load_expression_pipeline(
     """
     place = check_device(device)
     folder = find_pipeline(folder)
-    check_parts(folder)
+    check_parts(folder, without)
     check_transformers()
     kinds = {"default": dtype or torch.float32} | dict.fromkeys(WIDE, torch.float32)
-    given = {} if quantization_config is None else {"quantization_config": quantization_config}
+    given = dict.fromkeys(without)
+    if quantization_config is not None:
+        given["quantization_config"] = quantization_config
     try:
         with _silent_libraries(), undisturbed():
             pipeline = ExpressionPipeline.from_pretrained(
@@ -82,15 +90,14 @@ def load_for_animation(
     dtype = options.dtype
     if dtype == "auto":
         dtype = "float32" if place.type == "cpu" else "bfloat16"
-    pipeline = load_expression_pipeline(folder, getattr(torch, dtype), "cpu")
     prompt = read_empty_prompt(find_pipeline(folder))
+    needless = () if prompt is None else TEXT  # gigabytes that nothing reads
+    pipeline = load_expression_pipeline(folder, getattr(torch, dtype), "cpu", without=needless)
     if prompt is None and pipeline.text_encoder is None:
         raise WeightsError(
             f"The model in {folder} has neither a text encoder nor {EMPTY_PROMPT}, the states of the empty text: copy "
             "one of them there, or convert the model again."
         )
-    if prompt is not None:  # gigabytes that nothing reads
-        pipeline.register_modules(text_encoder=None, tokenizer=None)
     set_flow_scheduler(pipeline, options.scheduler)
     offload(pipeline, options.offload, place)
     denoiser = SimpleNamespace(unet=pipeline.transformer, reference_network=None)
@@ -101,8 +108,9 @@ def load_for_animation(
     return pipeline, prompt
 
 
-def check_parts(folder: Path) -> None:
-    """Raises WeightsError where the folder is no expression pipeline or lacks a file of one of its parts."""
+def check_parts(folder: Path, without: Sequence[str] = ()) -> None:
+    """Raises WeightsError where the folder is no expression pipeline or lacks a file of one of its parts, but for those
+    named in `without`."""
     index_path = folder / "model_index.json"
     try:
         index = json.loads(index_path.read_text(encoding="utf-8"))
@@ -110,7 +118,7 @@ def check_parts(folder: Path) -> None:
             raise WeightsError(
                 f"{folder} holds a {index.get('_class_name')}, not an ExpressionPipeline: give another folder."
             )
-        parts = [name for name, entry in index.items() if isinstance(entry, list) and entry[1]]
+        parts = [name for name, entry in index.items() if isinstance(entry, list) and entry[1] and name not in without]
     except (OSError, ValueError, AttributeError, IndexError) as error:
         raise WeightsError(f"{index_path} cannot be read: convert the model again.") from error
     for name in parts:

@@ -1,5 +1,6 @@
 """The expression-driven animator with a tiny pipeline of random weights: frames, groups, windows, resuming, options."""
 
+import json
 import shutil
 import tracemalloc
 from itertools import islice
@@ -335,6 +336,20 @@ class TestLoading:
         shutil.copytree(tiny_expression_folder, folder)
         (folder / gone).unlink()
         with pytest.raises(WeightsError, match=rf"^[^\n]*{named}[^\n]*\.$"):
+            PortraitAnimator.from_pretrained(folder)
+
+    def test_a_text_encoder_that_nobody_asks_is_not_even_read(self, tiny_expression_folder, tmp_path):
+        folder = tmp_path / "model"
+        shutil.copytree(tiny_expression_folder, folder)
+        index = json.loads((folder / "model_index.json").read_text())
+        index |= {
+            "text_encoder": ["transformers", "UMT5EncoderModel"],
+            "tokenizer": ["transformers", "T5TokenizerFast"],
+        }
+        (folder / "model_index.json").write_text(json.dumps(index))
+        assert PortraitAnimator.from_pretrained(folder).pipeline.text_encoder is None
+        (folder / "empty_prompt.safetensors").unlink()
+        with pytest.raises(WeightsError, match="text_encoder"):
             PortraitAnimator.from_pretrained(folder)
 
     def test_a_model_without_a_projection_says_so(self, load, portrait, talk):
