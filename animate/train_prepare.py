@@ -160,22 +160,28 @@ def prepare(
     _write_lines(out / "skipped.jsonl", skipped)
     reasons = tuple(f"{r['source']} at {r['start']:g} s: {r['reason']}" for r in records if "reason" in r)
     if not clips:
-        first = reasons[0] if reasons else "nothing was found"
-        raise FaceError(f"No clip for training came out of {len(sources)} videos ({first.rstrip('.')}).")
+        first = reasons[0].rstrip(".") if reasons else "nothing was found"
+        videos = "1 video" if len(sources) == 1 else f"{len(sources)} videos"
+        raise FaceError(
+            f"No clip for training came out of {videos} ({first}): {out / 'skipped.jsonl'} says all reasons."
+        )
     return Summary(len(clips), sum(record["frames"] for record in clips), reasons)
 
 
 def _claim(out: Path, config: PrepareConfig) -> None:
     """Makes the folder this configuration's, or raises OptionError when it is another's."""
     stored = out / "dataset.json"
-    if stored.exists():
-        if json.loads(stored.read_text()) != asdict(config):
+    if stored.exists() and json.loads(stored.read_text()) != asdict(config):
+        if any("folder" in record for record in _all_records(out)):
             raise OptionError(f"{out} was made with other settings ({stored.read_text()}): give those or a new folder.")
+        shutil.rmtree(out / "clips", ignore_errors=True)  # no video was good enough: others may be, as settings are now
+    elif stored.exists():
         return
-    if out.is_file() or (out.is_dir() and any(out.iterdir())):
+    elif out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise OptionError(f"{out} is not an empty folder and no dataset: give a new folder.")
     out.mkdir(parents=True, exist_ok=True)
-    stored.write_text(json.dumps(asdict(config)))
+    with whole_file(stored) as part:
+        part.write_text(json.dumps(asdict(config)))
 
 
 def prepare_source(source: Source, out: Path, config: PrepareConfig) -> list[dict]:

@@ -1,6 +1,7 @@
 """From real moving pictures to a training folder: what is kept, what is left out and said, what a second run does."""
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -121,6 +122,13 @@ class TestAgain:
     def test_a_folder_of_other_settings_is_refused(self, dataset, videos):
         with pytest.raises(OptionError, match="other settings"):
             prepare([videos], dataset[0], PrepareConfig(size=64))
+
+    def test_settings_that_gave_nothing_give_way_to_better_ones(self, dataset, videos, tmp_path):
+        with pytest.raises(FaceError, match=r"^No clip .* says all reasons\.$"):
+            prepare([videos], tmp_path, replace(SMALL, shortest=100_000))
+        assert (tmp_path / "skipped.jsonl").read_text().count("\n") >= 1
+        prepare([videos], tmp_path, SMALL)
+        assert contents(tmp_path) == contents(dataset[0])
 
     def test_a_folder_with_other_things_in_it_is_refused(self, videos):
         with pytest.raises(OptionError, match="not an empty folder"):
