@@ -38,7 +38,9 @@ class Still:
         colour = np.ascontiguousarray(image[..., :3])
         self._warp = PortraitWarp(colour, self.landmarks, animator._person(image, self.landmarks), others)
         self._prior = InteriorPrior(self._warp)
-        self._painting = animator.painter.start(self._warp) if animator.painter is not None else None
+        self._painting = None
+        if animator.painter is not None:
+            self._painting = animator.painter.start(self._warp, side_by_side=True)
         self._warp.render(self._warp.field(self.landmarks))
         self._lock = threading.Lock()
 

@@ -47,6 +47,7 @@ class Denoising:
         error_weight: torch.Tensor | None = None,
     ):
         self.pipeline, self.unet, self.scheduler = pipeline, pipeline.unet, pipeline.scheduler
+        self.dtype = self.unet.dtype  # which diffusers looks for in all modules anew each time
         self.inputs, self.residual, self.known, self.noise, self.eta = inputs, residual, known, noise, eta
         self.guided = pipeline.do_classifier_free_guidance
         self.name = ("cfg" if self.guided else "cond") + (f"/{name}" if name else "")
@@ -86,7 +87,7 @@ class Denoising:
         sample = self._with_known(sample, timestep)
         if self.guided:
             sample = torch.cat([sample] * 2)
-        sample = self.scheduler.scale_model_input(sample, timestep).to(self.unet.dtype)
+        sample = self.scheduler.scale_model_input(sample, timestep).to(self.dtype)
         steps = len(self.scheduler.timesteps)
         with self.unet.cache_context(
             self.name, step_index=step, timestep=timestep, num_inference_steps=steps, mode=mode
