@@ -256,6 +256,33 @@ def test_live_draws_the_newest_frame(web_page, files, live_key):
             assert answer.read().startswith(b"\xff\xd8") == (kind == "drawn")
 
 
+def test_cameras_go_off_in_the_middle_of_frames(web_page, files):
+    from concurrent.futures import ThreadPoolExecutor
+
+    from animate.live import write_jpeg
+    from animate.media import read_image
+
+    shutil.copy(files / "portrait.png", web_page.work / "uploads" / "off.png")
+    frame = write_jpeg(read_image(files / "portrait.png"))
+
+    def send(key):
+        request = urllib.request.Request(f"{web_page.url}live/{key}", frame, method="POST")
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return answer.status
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    with ThreadPoolExecutor(3) as cameras:
+        for _ in range(6):
+            key = web_page.stage.open(web_page.work / "uploads" / "off.png", paint=True)
+            assert send(key) == 200
+            answers = [cameras.submit(send, key) for _ in range(3)]
+            off = urllib.request.Request(f"{web_page.url}live/{key}", method="DELETE")
+            assert urllib.request.urlopen(off, timeout=60).status == 204
+            assert {answer.result() for answer in answers} <= {200, 204, 404}
+
+
 @pytest.fixture
 def live_key(web_page, files):
     shutil.copy(files / "portrait.png", web_page.work / "uploads" / "live.png")
