@@ -67,7 +67,7 @@ format: $(VENV)/.installed-dev
 	$(BIN)/python -m ruff format .
 
 test: lint
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --durations=10
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --max-worker-restart 2 --durations=10
 
 clean:
 	rm -rf $(VENV) demo build *.egg-info .pytest_cache .ruff_cache .hypothesis
