@@ -114,7 +114,9 @@ def _target(path: str | Path, codec: str, alpha: bool) -> Target:
         return Target(path, "png", "image2", SEQUENCE_NAME)
     if suffix not in CONTAINERS:
         known = ", ".join(CONTAINERS)
-        raise MediaError(f"{path} has an unknown suffix {suffix!r}: use one of {known}, or a folder for PNG frames.")
+        raise MediaError(
+            f"{path} has an unknown suffix {suffix!r}: use one of {known}, or {path.name}/ for PNG frames."
+        )
     container, codecs = CONTAINERS[suffix]
     if codec == "auto":
         fit = [known for known in codecs if known in ALPHA_CODECS] if alpha and suffix != ".mp4" else codecs

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from animate.outputs import SEQUENCE_NAME
+
 from . import completion
 
 MOVE, FACES, OUTPUT, MODEL, FULL_SIZE = "Movement", "Faces", "Output", "Model", "Full-size models"
 
+
+def video_output(text: str) -> Path:
+    """A name that ends in a slash, which a Path forgets, is a folder for PNG frames."""
+    return Path(text) / SEQUENCE_NAME if text.endswith(("/", os.sep)) else Path(text)
+
+
 VideoOutput = Annotated[
     Path,
-    typer.Option("--output", "-o", help="Video to write: .mp4, .mov, .webm, .gif, or frames as name-%05d.png."),
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="PATH",
+        parser=video_output,
+        help="Video to write: .mp4, .mov, .webm, .gif; or PNG frames: folder/ or name-%05d.png.",
+    ),
 ]
 Drivers = Annotated[
     list[str] | None,

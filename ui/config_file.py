@@ -170,7 +170,7 @@ def _resolve(path: Path, name: str, text: str) -> str:
     head, text, tail = split_by_face(text, path.absolute().parent) if name in BY_FACE else ("", text, "")
     beside = path.absolute().parent / Path(text).expanduser()
     if name in PATHS or beside.exists() or (name == "face" and beside.suffix.lower() in PICTURES):
-        text = str(beside)
+        text = str(beside) + "/" * text.endswith("/")
     return head + text + tail
 
 

@@ -108,6 +108,17 @@ def test_transparent_portrait_says_what_became_of_its_background(mien, files, mo
     assert read_image(tmp_path / "frame-001.png").shape == (256, 256, 4)
 
 
+def test_a_name_with_a_slash_is_a_folder_of_frames(mien, files, motion_file, tmp_path):
+    short = ("animate", "-s", files / "portrait.png", "-m", motion_file, "--method", "prior", "-q")
+    code, _, err = mien(*short, "-o", tmp_path / "frames")
+    assert code == 2 and "frames/ for PNG frames" in err and not list(tmp_path.iterdir())
+    assert mien(*short, "-o", f"{tmp_path}/frames/")[0] == 0
+    assert [path.name for path in sorted((tmp_path / "frames").iterdir())] == [f"{n:05d}.png" for n in range(1, 11)]
+    (tmp_path / "run.yaml").write_text("output: more/\n")
+    assert mien(*short, "--config", tmp_path / "run.yaml")[0] == 0
+    assert len(list((tmp_path / "more").iterdir())) == 10
+
+
 def test_older_output_is_replaced_unless_told_otherwise(mien, files, motion_file, tmp_path):
     output = tmp_path / "out.mp4"
     output.write_text("older")
