@@ -9,6 +9,8 @@ from rich import progress
 
 from .console import err_console
 
+TRUTH = "truth"  # most cases have none, and that is no defect
+
 
 class CaseProgress:
     """Called with every finished record; counts failures and shows the last case."""
@@ -18,6 +20,7 @@ class CaseProgress:
         self._quiet = quiet
         self._bar: progress.Progress | None = None
         self._task: progress.TaskID | None = None
+        self._told: set[str] = set()
         self.failed = 0
 
     def __enter__(self) -> CaseProgress:
@@ -47,8 +50,12 @@ class CaseProgress:
         if record["status"] == "failed":
             self.failed += 1
             self._console.print(f"[{done}/{total}] {name} failed: {record.get('error')}", markup=False)
-        elif self._bar is None:
-            self._console.print(f"[{done}/{total}] {name}: {record['status']}", markup=False)
+        elif record["status"] == "left out" and record["system"] != TRUTH:
+            if record["case"] not in self._told:
+                self._told.add(record["case"])
+                self._console.print(f"[{done}/{total}] {record['case']} left out: {record.get('error')}", markup=False)
+        elif self._bar is None and record["status"] == "ok":
+            self._console.print(f"[{done}/{total}] {name}: ok", markup=False)
         if self._bar is not None:
             failures = f", {self.failed} failed" if self.failed else ""
             self._bar.update(self._task, completed=done, total=total, description=f"{name}{failures}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,7 +22,7 @@ from .renamed import renamed
 if TYPE_CHECKING:
     from bench.suites.manifest import Suite
 
-EXIT_NOTHING = 1  # every case of a system failed
+EXIT_NOTHING = 1  # not one case of a system could be measured
 RUNS = Path("runs/bench")
 
 app = typer.Typer(
@@ -78,11 +79,13 @@ def prepare(
     path = build(
         folder, protocol, output, name=name, limit=limit, metadata=metadata, settings=parse_settings(setting or [])
     )
+    made = Suite.load(path)
     if as_json:
-        made = Suite.load(path)
         facts = {"file": str(path), "suite": made.name, "cases": len(made.cases), "notes": list(made.notes)}
         print(json.dumps(facts, indent=1, ensure_ascii=False))
-    _say(quiet, f"{path}: run it with `mien bench run {path} --system …`.")
+    for note in made.notes:
+        _say(quiet, note)
+    _say(quiet, f"{path}: {len(made.cases)} cases; run it with `mien bench run {path} --system …`.")
 
 
 @app.command()
@@ -134,7 +137,9 @@ def run(
     limit: Limit = None,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Cases at the same time.")] = 1,
     ray: Annotated[str | None, typer.Option("--ray", help="Run on a Ray cluster: auto or its address.")] = None,
-    timeout: Annotated[float | None, typer.Option("--timeout", help="Seconds that a case may take.")] = None,
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", help="Seconds that a case may take; if none, any.")
+    ] = None,
     retry: Annotated[bool, typer.Option("--retry", help="Try failed cases again.")] = False,
     metadata: Metadata = None,
     setting: Settings = None,
@@ -145,22 +150,23 @@ def run(
     """Run systems on a suite, beside the baselines and the truth, and write the report.
 
     What is finished is not run again; Ctrl-C and the same command go on. A case on which a system fails is counted
-    as failed. Exit code 1: a system failed on every case.
+    as failed. Exit code 1: not one case of a system could be measured.
     """
     from bench.runner.run import run_suite
 
     from .bench_progress import CaseProgress
 
-    found = _suite(suite, data, metadata, limit, setting)
+    found = _suite(suite, data, metadata, None, setting)
     if timeout is not None and not timeout < math.inf:
         raise OptionError(f"--timeout is {timeout:g}: give seconds, such as 60.")
     output = check_output_folder(RUNS / found.name if output is None else output)
     try:
         with CaseProgress(quiet) as progress:
-            run_suite(
+            told = run_suite(
                 found,
                 system or [],
                 output,
+                limit=limit,
                 jobs=workers,
                 ray=ray,
                 timeout=timeout,
@@ -170,9 +176,17 @@ def run(
         figures = _report(output, None, clips, as_json, quiet)
     except KeyboardInterrupt:
         raise Interrupted(f"interrupted: the same command goes on with what is in {output}.") from None
-    hopeless = [name for name, facts in figures["systems"].items() if facts["failed"] and not facts["ok"]]
+    for note in told["notes"]:
+        _say(quiet, note)
+    if told["reused"] and told["failed"] and not retry:
+        _say(quiet, "Cases that failed before were not tried again: --retry does that.")
+    facts = {name: figures["systems"][name] for name in told["names"]}
+    own = [name for name, one in facts.items() if one["role"] == "system"]
+    hopeless = [name for name in own if not facts[name]["ok"]]
+    if not own and not any(one["ok"] for one in facts.values()):
+        hopeless = list(facts)
     if hopeless:
-        _say(False, f"Every case failed: {', '.join(hopeless)}.")
+        _say(False, f"Not one case could be measured: {', '.join(hopeless)}.")
         raise typer.Exit(EXIT_NOTHING)
 
 
@@ -204,6 +218,10 @@ def compare(
     names = choose_system(reports[0], a, str(first), "--a"), choose_system(reports[1], b, str(second), "--b")
     found = test(*reports, *names)
     if not found["cases"]["same"]:
+        if other := found["cases"]["other_inputs"]:
+            raise OptionError(
+                f"What {first} and {second} share has other media or settings (cases: {other}): run both with the same."
+            )
         raise OptionError(f"{first} and {second} share no case: compare reports of one suite.")
     print(json.dumps(found, indent=1) if as_json else format_comparison(found))
 
@@ -219,7 +237,7 @@ def parse_settings(words: list[str]) -> dict[str, Any]:
         key, equals, value = word.partition("=")
         if not key or not equals:
             raise OptionError(f"--set {word}: give KEY=VALUE, such as max_frames=50.")
-        found[key.strip()] = int(value) if value.strip().lstrip("-").isdecimal() else value.strip()
+        found[key.strip()] = int(value) if re.fullmatch(r"\s*-?[0-9]{1,12}\s*", value) else value.strip()
     return found
 
 

@@ -20,6 +20,8 @@ EVIDENCE = 0.05
 
 REPORT = "report.json"
 
+_SHAPE = {"suite": dict, "metrics": dict, "systems": dict, "table": dict, "cases": list}
+
 
 def read_report(path: Path) -> dict[str, Any]:
     """A report that `mien bench report` wrote.
@@ -41,6 +43,8 @@ def read_report(path: Path) -> dict[str, Any]:
         raise MediaError(f"{file} is no report of a suite: give the report.json that `mien bench run` leaves.")
     if data.get("schema") != SCHEMA:
         raise MediaError(f"{file} is a report of version {data.get('schema')}, not {SCHEMA}: make it again.")
+    if any(not isinstance(data.get(key), kind) for key, kind in _SHAPE.items()):
+        raise MediaError(f"{file} is damaged: make it again with `mien bench report FOLDER`.")
     return data
 
 
@@ -56,9 +60,14 @@ def choose_system(report: Mapping[str, Any], name: str | None, where: str, optio
             raise OptionError(f"{where} has no system {name}: it has {', '.join(systems)}.")
         return name
     own = [system for system, facts in systems.items() if facts["role"] == "system"]
-    if len(own) != 1:
-        raise OptionError(f"{where} has {len(own)} systems ({', '.join(systems)}): choose one with {option} NAME.")
-    return own[0]
+    if len(own) == 1:
+        return own[0]
+    others = ", ".join(system for system in systems if system not in own)
+    if not own:
+        raise OptionError(f"{where} has baselines only ({others}): choose one with {option} NAME.")
+    raise OptionError(
+        f"{where} has {len(own)} systems ({', '.join(own)}; baselines: {others}): choose one with {option} NAME."
+    )
 
 
 def compare(a: Mapping[str, Any], b: Mapping[str, Any], name_a: str, name_b: str) -> dict[str, Any]:

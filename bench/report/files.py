@@ -12,6 +12,7 @@ import numpy as np
 
 from animate.errors import MediaError
 from bench.report.clips import View, view_of
+from bench.report.current import current
 from bench.report.html import page
 from bench.report.markdown import markdown
 from bench.report.runs import Run, load_runs
@@ -49,12 +50,14 @@ def write_report(
     """
     data = summarise(out)
     target = out if target is None else target
-    views, left_out = embedded(load_runs(out), [case["case"] for case in data["cases"]], clips, budget, follow)
+    views, left_out = embedded(current(load_runs(out)), [case["case"] for case in data["cases"]], clips, budget, follow)
     files = {kind: target / f"report.{kind}" for kind in ("html", "md", "json", "csv")}
+    texts = {"md": markdown(data), "csv": as_csv(data), "html": page(data, views, left_out)}
+    content = {kind: text.encode("utf-8", "replace") for kind, text in texts.items()}
     try:
         write_json(files["json"], data)
-        for kind, text in (("md", markdown(data)), ("csv", as_csv(data)), ("html", page(data, views, left_out))):
-            write_whole(files[kind], text)
+        for kind, whole in content.items():
+            write_whole(files[kind], whole)
     except OSError as error:
         raise MediaError(f"{target} cannot be written to ({error.strerror}): choose another folder.") from error
     return data, files

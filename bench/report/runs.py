@@ -16,6 +16,8 @@ BASELINES = ("still", "warp", "copy")
 
 TRUTH = "truth"
 
+ROLES = (TRUTH, "system", "baseline")
+
 PART = "part"
 """Group of a case that is no attribute of its face."""
 
@@ -103,7 +105,7 @@ def load_runs(out: Path) -> list[Run]:
     if not files:
         raise MediaError(f"There is no run in {out}: give a folder that `mien bench run` has filled.")
     runs = [_load(file) for file in files]
-    suites = sorted({(run.facts.get("suite") or {}).get("name", "?") for run in runs})
+    suites = sorted({str(_suite(run.facts).get("name", "?")) for run in runs})
     if len(suites) > 1:
         raise MediaError(f"{out} holds runs of several suites ({', '.join(suites)}): give each a folder of its own.")
     order = {"truth": 0, "system": 1, "baseline": 2}
@@ -131,11 +133,17 @@ def _load(file: Path) -> Run:
         name = facts["system"]
         if isinstance(name, dict):
             name = name["name"]
+        if not isinstance(name, str) or facts.get("role") not in (None, *ROLES) or not isinstance(_suite(facts), dict):
+            raise ValueError(file)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise MediaError(f"{file} is damaged: remove its folder and run that system again.") from error
     role = facts.get("role") or ("truth" if name == TRUTH else "baseline" if name in BASELINES else "system")
     records = [_record(path) for path in sorted((file.parent / "cases").glob("*.json"))]
     return Run(file.parent, name, role, facts, {record.case: record for record in records})
+
+
+def _suite(facts: dict[str, Any]) -> Any:
+    return facts.get("suite") or {}
 
 
 def _record(path: Path) -> Record:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -50,6 +51,6 @@ def _features(file: Path | None, name: str) -> dict[str, np.ndarray] | None:
     try:
         with np.load(file, allow_pickle=False) as stored:
             found = {kind: stored[f"{name}.{kind}"] for kind in KINDS}
-    except (OSError, ValueError, KeyError, BadZipFile):
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error):
         return None
     return found

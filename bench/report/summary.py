@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from bench.report.columns import NEEDS, Column, columns
+from bench.report.current import current
 from bench.report.fairness import fairness
 from bench.report.runs import Record, Run, load_runs, plain
 from bench.report.sets import estimate_set
@@ -47,7 +49,7 @@ def summarise(out: Path) -> dict[str, Any]:
     Raises:
         MediaError: see `bench.report.runs.load_runs`.
     """
-    runs = load_runs(out)
+    runs = current(load_runs(out))
     cases = case_names(runs)
     made = columns(runs, cases)
     data = {
@@ -81,8 +83,11 @@ def case_names(runs: Sequence[Run]) -> list[str]:
 def notes(runs: Sequence[Run], made: Sequence[Column], cases: Sequence[str]) -> list[str]:
     """What was not counted, replaced or may surprise, one sentence each."""
     said = [note for run in runs for note in (run.facts.get("suite") or {}).get("notes") or ()]
-    for run in runs:
-        said += [f"{run.name}: {note}" for note in run.facts.get("notes") or ()]
+    told = [list(run.facts.get("notes") or ()) for run in runs]
+    shared = [note for note in told[0] if all(note in others for others in told)]
+    said += shared
+    for run, own in zip(runs, told, strict=True):
+        said += [f"{run.name}: {note}" for note in own if note not in shared]
         absent = sum(case not in run.records for case in cases)
         if absent:
             said.append(f"{run.name}: {absent} of {len(cases)} cases were not run yet; its figures are of the others.")
@@ -93,14 +98,23 @@ def notes(runs: Sequence[Run], made: Sequence[Column], cases: Sequence[str]) -> 
     said += _different_inputs(runs, cases)
     for column in made:
         if column.unfit and not column.reasons:
-            reason = _unfit_reason(column.name, runs)
-            said.append(f"{column.name}: {column.unfit} of {len(cases)} cases count for no system: {reason}.")
+            why = _unfit_reasons(column, runs, cases)
+            said.append(f"{column.name}: {column.unfit} of {len(cases)} cases count for no system: {why}.")
     return list(dict.fromkeys(said))
 
 
-def _unfit_reason(metric: str, runs: Sequence[Run]) -> str:
-    told = [r.not_computed[metric] for run in runs for r in run.records.values() if metric in r.not_computed]
-    return (max(set(told), key=told.count) if told else "none has a value").rstrip(".")
+def _unfit_reasons(column: Column, runs: Sequence[Run], cases: Sequence[str]) -> str:
+    """Why no system has a value, each reason with the number of its cases where there are several."""
+    counted = {case for values in column.values.values() for case in values}
+    found: Counter[str] = Counter()
+    for case in cases:
+        if case not in counted:
+            records = [run.records[case] for run in runs if case in run.records]
+            told = [why for r in records if r.status != "left out" and (why := r.not_computed.get(column.name))]
+            told = told or [why for r in records if (why := r.not_computed.get(column.name))] or ["none has a value"]
+            found[max(set(told), key=told.count).rstrip(".")] += 1
+    several = len(found) > 1
+    return "; ".join(f"{why} ({n})" if several else why for why, n in found.most_common())
 
 
 def _different_inputs(runs: Sequence[Run], cases: Sequence[str]) -> list[str]:

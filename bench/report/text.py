@@ -103,13 +103,16 @@ def best_systems(data: Mapping[str, Any], table: Table, metric: str) -> set[str]
 
 
 def failures(data: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """(case, system, error) of every failure."""
-    found = []
+    """(case, systems, error) of every failure, and of every case that was left out but for want of a truth."""
+    found: dict[tuple[str, str], list[str]] = {}
     for case in data["cases"]:
         for system, record in case["systems"].items():
-            if record["status"] == "failed":
-                found.append((case["case"], system, record.get("error") or "no reason is recorded"))
-    return found
+            no_truth = record["status"] == "left out" and data["systems"][system]["role"] == "truth"
+            if record["status"] != "ok" and not no_truth:
+                why = record.get("error") or "no reason is recorded"
+                why = f"left out: {why}" if record["status"] == "left out" else why
+                found.setdefault((case["case"], why), []).append(system)
+    return [(case, ", ".join(systems), why) for (case, why), systems in found.items()]
 
 
 def adaptations(data: Mapping[str, Any]) -> list[str]:

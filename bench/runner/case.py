@@ -13,8 +13,9 @@ from animate.errors import MienError
 from bench.metrics import METRICS
 from bench.redetect import Redetector
 from bench.runner.align import keep_file, keep_frames, output_size
+from bench.runner.claim import check_disk, work_prefix
 from bench.runner.measure import Measured, failed, measure
-from bench.runner.record import RunFolder, Task
+from bench.runner.record import RunFolder, Task, media_notes
 from bench.runner.scene import LeftOut, Scene
 from bench.runner.stage import Stage
 from bench.suites.manifest import Case, Suite
@@ -67,9 +68,9 @@ class Workshop:
         """Make the output of a task. Whatever goes wrong in the system is told and not raised."""
         made = Made()
         case = self.cases[task.case]
-        made.notes += [_state(file, state) for file, state in self.suite.check(case.files).items() if state != "ok"]
+        made.notes += media_notes(self.suite.check(case.files))
         try:
-            scene = self.stage.scene(case)
+            scene = self._scene(case)
             made.notes += scene.notes
             made.frames = scene.count
             if task.keep_video:
@@ -80,10 +81,10 @@ class Workshop:
                 self._produce(task, scene, made)
         except LeftOut as error:
             made.status, made.error = "left out", str(error)
-        except (Failed, MienError) as error:
-            made.status, made.error = "failed", str(error)
         except Exception as error:  # a benchmark outlives the systems that it measures
-            made.status, made.error = "failed", f"{type(error).__name__}: {' '.join(str(error).split())}"
+            check_disk(self.out, error)
+            known = isinstance(error, (Failed, MienError))
+            made.status, made.error = "failed", str(error) if known else _unforeseen(error)
         return made
 
     def finish(self, task: Task, made: Made) -> dict[str, Any]:
@@ -93,9 +94,13 @@ class Workshop:
         names = self.suite.metrics
         size = fps = None
         result = Measured()
+        scene = None
         try:
-            scene = self.stage.scene(case)
+            scene = self._scene(case)
             fps = str(scene.fps)
+        except LeftOut as error:
+            made.status, made.error = "left out", str(error)
+        try:
             if made.status == "ok":
                 strides = (self.suite.setting("stride"), self.suite.setting("stride_faces"))
                 video = folder.video(case)
@@ -103,10 +108,9 @@ class Workshop:
                 size = list(scene.size or output_size(video))
             elif made.status == "failed":
                 result = failed(scene.has, names)
-        except LeftOut as error:
-            made.status, made.error = "left out", str(error)
         except Exception as error:  # a frame that a metric cannot take is the output's fault, and never ends the run
-            made.status, made.error = "failed", f"It cannot be measured: {type(error).__name__}: {error}"
+            check_disk(self.out, error)
+            made.status, made.error = "failed", f"It cannot be measured: {_unforeseen(error)}"
             result = failed(scene.has, names)
         if made.status == "left out":
             result = Measured(dict.fromkeys(names), dict.fromkeys(names, "the case is left out"))
@@ -116,6 +120,16 @@ class Workshop:
             record["video"] = folder.video(case).relative_to(folder.folder).as_posix()
         folder.write(record, result.features)
         return record
+
+    def _scene(self, case: Case) -> Scene:
+        """The case made ready. LeftOut whatever is wrong with it: no system is charged with that."""
+        try:
+            return self.stage.scene(case)
+        except LeftOut:
+            raise
+        except Exception as error:
+            check_disk(self.out, error)
+            raise LeftOut(f"It cannot be made ready: {_unforeseen(error)}") from error
 
     def _folder(self, task: Task) -> RunFolder:
         return RunFolder(self.out / task.system.folder)
@@ -127,7 +141,7 @@ class Workshop:
         folder = self._folder(task).folder / "videos"
         folder.mkdir(parents=True, exist_ok=True)
         target = folder / f"{task.case}{'.png' if scene.size is None else '.mp4'}"
-        with tempfile.TemporaryDirectory(prefix=".making-", dir=folder.parent, ignore_cleanup_errors=True) as work:
+        with tempfile.TemporaryDirectory(prefix=work_prefix(), dir=folder.parent, ignore_cleanup_errors=True) as work:
             fresh = Path(work) / f"kept{target.suffix}"
             if isinstance(system, FrameSystem):
                 if scene.size is None:
@@ -181,7 +195,5 @@ def lost_record(task: Task, suite: Suite, why: str) -> dict[str, Any]:
     return record_of(task, case, Made("failed", why), result) | {"size": None, "fps": None, "video": None}
 
 
-def _state(file: str, state: str) -> str:
-    if state == "missing":
-        return f"{file} is missing."
-    return f"{file} is not the file that the suite was made with: its SHA-256 differs."
+def _unforeseen(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

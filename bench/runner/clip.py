@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -24,6 +25,9 @@ from bench.suites.manifest import sha256
 
 VERSION = 1
 """Of what is kept."""
+
+KEPT = ("start", "size", "fps", "landmarks", "valid", "redetected")
+"""Arrays of a kept clip."""
 
 
 @dataclass(frozen=True)
@@ -180,8 +184,8 @@ def _track(path: Path, redetector: Redetector, max_frames: int, max_side: int, s
 def _load(file: Path) -> dict[str, np.ndarray] | None:
     try:
         with np.load(file, allow_pickle=False) as stored:
-            return dict(stored)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+            return {name: stored[name] for name in KEPT}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
         return None
 
 

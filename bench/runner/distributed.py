@@ -19,6 +19,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from animate.errors import MediaError, MienError
 from bench.runner.case import Workshop, lost_record
 from bench.runner.record import RunFolder, Task
 from bench.suites.manifest import Suite
@@ -124,6 +125,8 @@ class _Worker:
                     self.deadline = None if limit is None else time.monotonic() + limit
                 elif word == "measuring":
                     self.deadline = None
+                elif word == "error":
+                    raise MediaError(value)
                 else:
                     self.task = self.deadline = None
                     return value
@@ -177,10 +180,16 @@ def _serve(pipe: Connection, job: Job) -> None:
                 task = pipe.recv()
             except (EOFError, OSError):
                 return
-            pipe.send(("making", None))
-            made = workshop.make(task)
-            pipe.send(("measuring", None))
-            pipe.send(("record", workshop.finish(task, made)))
+            try:
+                pipe.send(("making", None))
+                made = workshop.make(task)
+                pipe.send(("measuring", None))
+                pipe.send(("record", workshop.finish(task, made)))
+            except BrokenPipeError:  # the parent was killed
+                return
+            except (MienError, OSError) as error:  # of the folder of the runs: no case is at fault
+                pipe.send(("error", str(error)))
+                return
 
 
 def _leave(*_: object) -> None:

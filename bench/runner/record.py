@@ -128,6 +128,12 @@ def load_features(run: Path, metric: str, cases: Sequence[str] | None = None) ->
     return found
 
 
+def media_notes(states: Mapping[str, str]) -> list[str]:
+    """A sentence for each medium that is not what the suite was made with; states as of `Suite.check`."""
+    words = {"missing": "is missing", "wrong": "is not the file that the suite was made with: its SHA-256 differs"}
+    return [f"{file} {words[state]}." for file, state in states.items() if state != "ok"]
+
+
 def input_key(suite: Suite, case: Case) -> str:
     """A word for a case's media, options and settings; media that are missing count as missing."""
     states = {}

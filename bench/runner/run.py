@@ -1,24 +1,24 @@
 """Runs: a suite's cases for some systems, into folders that can be resumed, reported and compared.
 
 OUT/<system>/            one run (`bench.runner.record`)
-OUT/suite.yaml           the suite that was run
+OUT/run-suite.yaml       the suite that was run
 OUT/tracks/              tracked clips, kept for later runs
 """
 
 from __future__ import annotations
 
-import os
 import platform
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from animate.errors import OptionError
 from bench.metrics import METRICS
+from bench.runner.claim import SUITE_FILE, check_claim, sweep, without_home
 from bench.runner.distributed import Job, run_here, run_processes
-from bench.runner.record import RunFolder, Task, input_key, made_key, measured_key
+from bench.runner.record import RunFolder, Task, input_key, made_key, measured_key, media_notes
 from bench.speed.run import machine
 from bench.suites.manifest import Suite
 from bench.systems.system import System, SystemSpec, open_system, parse_systems
@@ -71,29 +71,39 @@ def run_suite(
         progress: called with every finished record, the number of those finished and the number of all.
 
     Returns:
-        Counts of records by status ("ok", "failed", "left out"), "reused" among them, "systems": folder names,
-        "notes": sentences on the suite.
+        Counts of records by status ("ok", "failed", "left out"), "reused" among them, "systems": their folders,
+        "names": their names, "notes": sentences on the suite.
 
     Raises:
-        MienError: the suite or a system cannot be used at all. What goes wrong with one case is in its record.
+        OptionError: ``out`` holds another suite, or another system under the same name.
+        MienError: the suite or a system cannot be used at all, or the disk is full. What goes wrong with one case is
+            in its record.
     """
     if jobs < 1:
         raise OptionError(f"{jobs} jobs do nothing: give 1 or more.")
     if timeout is not None and timeout <= 0:
         raise OptionError(f"A time limit of {timeout:g} s leaves no time: give more than 0.")
-    suite = replace(suite, settings={**suite.settings, **(settings or {})}).take(limit)
+    suite = replace(suite, settings={**suite.settings, **(settings or {})})
+    whole = suite.digest
+    suite = suite.take(limit)
     if suite.protocol == "cache":
         from bench.suites.cache import import_records
 
+        if systems:
+            raise OptionError("The suite cache shows the methods of its record and runs no system: leave --system out.")
+        check_claim(out, suite, ())
         return import_records(suite, out)
     specs = parse_systems(systems, baselines)
     if not specs:
         raise OptionError("No system is named: give at least one.")
     opened = {spec.word: open_system(spec.word) for spec in specs}
+    check_claim(out, suite, specs)
     states = suite.check()
     out.mkdir(parents=True, exist_ok=True)
-    suite.save(out / "suite.yaml")
-    tasks = _tasks(suite, specs, opened, out, states, {"jobs": jobs, "ray": ray, "timeout": timeout})
+    sweep(out)
+    suite.save(out / SUITE_FILE)
+    tasks = _tasks(suite, specs, opened)
+    _describe(suite, whole, specs, opened, tasks, states, {"jobs": jobs, "ray": ray, "timeout": timeout}, out)
     wanted = [task for task in tasks if not RunFolder(out / task.system.folder).holds(task, retry)]
     wanted = [replace(task, keep_video=RunFolder(out / task.system.folder).video_holds(task)) for task in wanted]
     counts: dict[str, Any] = {"ok": 0, "failed": 0, "left out": 0, "reused": len(tasks) - len(wanted)}
@@ -103,8 +113,8 @@ def run_suite(
         done += 1
         if progress is not None:
             progress(record, done, len(tasks))
-    notes = [f"{file} is {state}." for file, state in states.items() if state != "ok"]
-    return counts | {"systems": [spec.folder for spec in specs], "notes": [*suite.notes, *notes]}
+    counts |= {"systems": [spec.folder for spec in specs], "names": [spec.name for spec in specs]}
+    return counts | {"notes": [*suite.notes, *media_notes(states)]}
 
 
 def _records(
@@ -127,33 +137,30 @@ def _records(
         yield from run_processes(job, wanted, jobs)
 
 
-def _tasks(
-    suite: Suite,
-    specs: Sequence[SystemSpec],
-    opened: Mapping[str, System],
-    out: Path,
-    states: dict[str, str],
-    options: dict[str, Any],
-) -> list[Task]:
-    """All tasks, a case's one after another, so that it is made ready once; run.json of every run is written."""
-    inputs = {case.id: input_key(suite, case) for case in suite.cases}
-    for spec in specs:
-        about = _about(suite, spec, opened[spec.word].weights(), states, options)
-        write_json(out / spec.folder / "run.json", about)
+def _tasks(suite: Suite, specs: Sequence[SystemSpec], opened: Mapping[str, System]) -> list[Task]:
+    """All tasks, a case's one after another, so that it is made ready once."""
     tasks = []
     for case in suite.cases:
+        inputs = input_key(suite, case)
         for spec in specs:
-            made = made_key(inputs[case.id], spec.word, opened[spec.word].digest(case.id))
-            tasks.append(Task(case.id, spec, inputs[case.id], made, measured_key(made, suite)))
+            made = made_key(inputs, spec.word, opened[spec.word].digest(case.id))
+            tasks.append(Task(case.id, spec, inputs, made, measured_key(made, suite)))
     return tasks
 
 
-def _about(
-    suite: Suite, spec: SystemSpec, weights: list[dict[str, str]], states: dict[str, str], options: dict[str, Any]
-) -> dict[str, Any]:
-    """What run.json says."""
+def _describe(
+    suite: Suite,
+    whole: str,
+    specs: Sequence[SystemSpec],
+    opened: Mapping[str, System],
+    tasks: Sequence[Task],
+    states: dict[str, str],
+    options: dict[str, Any],
+    out: Path,
+) -> None:
+    """Write run.json of every run. ``whole``: the digest of the suite with all of its cases."""
     known = {name: METRICS[name] for name in suite.metrics if name in METRICS}
-    return {
+    facts = {
         "schema": SCHEMA,
         "suite": {
             "name": suite.name,
@@ -164,12 +171,10 @@ def _about(
             "licences": suite.licences,
             "notes": list(suite.notes),
             "sha256": suite.digest,
+            "whole": whole,
         },
-        "system": spec.name,
-        "spec": _without_home(spec.word),
-        "role": spec.role,
+        "inputs": {task.case: task.inputs for task in tasks},
         "versions": versions(PACKAGES),
-        "weights": weights,
         "machine": describe_machine(),
         "settings": suite.settings | options,
         "hashes": {file: suite.hashes.get(file, "") for file in states},
@@ -178,9 +183,12 @@ def _about(
             | {"missing": metric.missing()}
             for name, metric in known.items()
         },
-        "notes": [f"{file} is {state}." for file, state in states.items() if state != "ok"],
-        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "notes": media_notes(states),
+        "started": datetime.now(UTC).isoformat(timespec="microseconds"),
     }
+    for spec in specs:
+        own = {"system": spec.name, "spec": without_home(spec.word), "role": spec.role}
+        write_json(out / spec.folder / "run.json", facts | own | {"weights": opened[spec.word].weights()})
 
 
 def describe_machine() -> dict[str, Any]:
@@ -199,9 +207,3 @@ def _processor() -> str:
     except OSError:
         return platform.processor()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-
-
-def _without_home(word: str) -> str:
-    """A system's word without the name of who ran it: reports are published."""
-    home = os.path.expanduser("~")
-    return word.replace(home, "~") if len(home) > 1 else word

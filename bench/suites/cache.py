@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from bench.runner.claim import SUITE_FILE
 from bench.runner.record import RunFolder
 from bench.suites.manifest import Case, Suite, SuiteError
 from bench.systems.system import SystemSpec
@@ -29,9 +30,10 @@ def find_report(folder: Path) -> Path:
     """The JSON report of `bench.cache.run` in a folder. Raises SuiteError where there is none."""
     for path in sorted(folder.rglob("*.json")) if folder.is_dir() else [folder]:
         try:
-            if json.loads(path.read_text(encoding="utf-8")).get("benchmark") == "cache":
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content["benchmark"] == "cache" and _complete(content):
                 return path
-        except (OSError, ValueError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError):
             continue
     raise SuiteError(
         f"There is no record of the cache benchmark in {folder}: make one with `python -m bench.cache --json`."
@@ -48,13 +50,20 @@ def read_cases(folder: Path) -> tuple[Case, ...]:
     return tuple(Case(slugs[name], "cache", groups={"scheduler": name}, options={"record": record}) for name in names)
 
 
+def _complete(content: dict[str, Any]) -> bool:
+    """Whether a report has all that is read here."""
+    points = content["points"]
+    known = all(isinstance(point["scheduler"], str) and isinstance(point["method"], str) for point in points)
+    return bool(points) and known and not {"notes", "versions", "machine", "settings"} - set(content)
+
+
 def import_records(suite: Suite, out: Path) -> dict[str, Any]:
     """Write a run for every method of the report; counts as of `bench.runner.run.run_suite`."""
     report = json.loads(find_report(suite.folder).read_text(encoding="utf-8"))
     names = {case.groups["scheduler"]: case for case in suite.cases}
     methods = list(dict.fromkeys(point["method"] for point in report["points"]))
     specs = [SystemSpec(method, method, "truth" if method == "none" else "system") for method in methods]
-    suite.save(out / "suite.yaml")
+    suite.save(out / SUITE_FILE)
     counts: dict[str, Any] = {"ok": 0, "failed": 0, "left out": 0, "reused": 0}
     for spec in specs:
         write_json(out / spec.folder / "run.json", _about(suite, spec, report))
@@ -64,7 +73,7 @@ def import_records(suite: Suite, out: Path) -> dict[str, Any]:
                 record = _record(names[point["scheduler"]], spec, values)
                 RunFolder(out / spec.folder).write(record, {})
                 counts["ok"] += 1
-    return counts | {"systems": [spec.folder for spec in specs], "notes": list(report["notes"])}
+    return counts | {"systems": [spec.folder for spec in specs], "names": methods, "notes": list(report["notes"])}
 
 
 def _about(suite: Suite, spec: SystemSpec, report: dict[str, Any]) -> dict[str, Any]:

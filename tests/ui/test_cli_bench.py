@@ -115,8 +115,60 @@ class TestRun:
     def test_a_system_that_always_fails_is_told_and_exits_with_one(self, suite, tmp_path, mien):
         command = f"command:{sys.executable} -c 'raise SystemExit(3)' {{driver}} {{output}}"
         code, _, err = mien("bench", "run", suite, "--system", command, "--output", tmp_path / "out", "--clips", 0)
-        assert code == 1 and "failed" in err and "Every case failed" in err
+        assert code == 1 and "failed" in err and "Not one case could be measured" in err
         assert "## Failures" in (tmp_path / "out" / "report.md").read_text()
+
+    def test_a_system_of_an_earlier_command_does_not_decide_the_exit_code(self, suite, tmp_path, mien):
+        words = ("bench", "run", suite, "--output", tmp_path / "out", "--clips", 0)
+        fails = f"fails=command:{sys.executable} -c 'raise SystemExit(3)' {{output}}"
+        assert mien(*words, "--system", fails)[0] == 1
+        assert mien(*words)[0] == 0
+
+    def test_failed_cases_that_are_not_tried_again_are_told(self, suite, tmp_path, mien):
+        fails = f"fails=command:{sys.executable} -c 'raise SystemExit(3)' {{output}}"
+        words = ("bench", "run", suite, "--output", tmp_path / "out", "--clips", 0, "--system", fails)
+        assert "--retry" not in mien(*words)[2]
+        assert "--retry" in mien(*words)[2]
+
+    @pytest.fixture
+    def poor(self, suite, media, tmp_path):
+        """The suite with its media in a folder that may be spoilt."""
+        shutil.copytree(media, tmp_path / "media")
+        text = suite.read_text().splitlines()
+        (tmp_path / "suite.yaml").write_text("\n".join("data: media" if t.startswith("data:") else t for t in text))
+        return tmp_path
+
+    def test_a_case_that_nobody_can_run_is_told_with_its_reason_and_exits_with_one(self, poor, mien):
+        (poor / "media" / "clip.mp4").unlink()
+        code, _, err = mien("bench", "run", poor / "suite.yaml", "--output", poor / "out", "--clips", 0)
+        assert code == 1 and err.count("left out: clip.mp4 is missing.") == 1 and "Not one case" in err
+        assert "left out: clip.mp4 is missing." in (poor / "out" / "report.md").read_text()
+
+    def test_a_medium_with_another_content_is_told_once(self, poor, mien):
+        with (poor / "media" / "clip.mp4").open("ab") as file:
+            file.write(b"\0")
+        code, _, err = mien("bench", "run", poor / "suite.yaml", "--output", poor / "out", "--clips", 0)
+        assert code == 0 and err.count("clip.mp4 is not the file that the suite was made with") == 1
+
+    def test_the_cache_suite_runs_no_system(self, tmp_path, mien):
+        facts = {key: {} for key in ("versions", "machine", "settings")}
+        point = {"scheduler": "ddim", "method": "none"}
+        (tmp_path / "cache.json").write_text(
+            json.dumps({"benchmark": "cache", "points": [point], "notes": [], **facts})
+        )
+        code, _, err = mien(
+            "bench", "run", "cache", "--data", tmp_path, "--system", "mien:mini", "-o", tmp_path / "out"
+        )
+        assert code == 2 and "leave --system out" in err
+
+    def test_half_a_record_of_the_cache_is_one_sentence(self, tmp_path, mien):
+        (tmp_path / "cache.json").write_text('{"benchmark": "cache"}')
+        code, _, err = mien("bench", "run", "cache", "--data", tmp_path, "-o", tmp_path / "out")
+        assert code == 2 and "no record of the cache benchmark" in err
+
+    def test_a_setting_that_is_no_number_is_one_sentence(self, suite, tmp_path, mien):
+        code, _, err = mien("bench", "run", suite, "--set", "max_frames=--5", "-o", tmp_path / "out")
+        assert code == 2 and "max_frames" in err and err.count("\n") == 1
 
     def test_a_suite_that_is_not_there_is_one_sentence(self, tmp_path, mien):
         code, _, err = mien("bench", "run", "nonsense", "--system", "mien:mini", "--data", tmp_path)
@@ -155,3 +207,26 @@ class TestCompare:
     def test_an_unknown_system_is_one_sentence(self, done, mien):
         code, _, err = mien("bench", "compare", done, done, "--a", "nobody")
         assert code == 2 and "no system nobody" in err
+
+    def test_baselines_alone_are_told_apart_from_systems(self, suite, tmp_path, mien):
+        assert mien("bench", "run", suite, "--output", tmp_path, "--clips", 0)[0] == 0
+        code, _, err = mien("bench", "compare", tmp_path, tmp_path)
+        assert code == 2 and "baselines only (truth, still, warp, copy)" in err
+
+    def test_other_settings_are_told_apart_from_other_cases(self, suite, done, tmp_path, mien):
+        mien("bench", "run", suite, "--set", "max_frames=3", "--output", tmp_path, "--clips", 0)
+        code, _, err = mien("bench", "compare", done, tmp_path, "--a", "still", "--b", "still")
+        assert code == 2 and "has other media or settings (cases: 1)" in err
+
+    def test_half_a_report_is_one_sentence(self, tmp_path, mien):
+        (tmp_path / "x.json").write_text('{"benchmark": "suite", "schema": 1}')
+        code, _, err = mien("bench", "compare", tmp_path / "x.json", tmp_path / "x.json")
+        assert code == 2 and "damaged" in err and err.count("\n") == 1
+
+
+def test_a_run_whose_facts_make_no_sense_is_one_sentence(done, tmp_path, mien):
+    shutil.copytree(done, tmp_path / "run")
+    file = tmp_path / "run" / "still" / "run.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"role": "judge"}))
+    code, _, err = mien("bench", "report", tmp_path / "run")
+    assert code == 2 and "damaged" in err and err.count("\n") == 1

@@ -171,7 +171,10 @@ class TestBadInput:
         found = records(tmp_path / "out", "still")
         assert found["self--nod"]["status"] == "ok" and "SHA-256 differs" in found["self--nod"]["notes"][0]
         assert found["self--slow"]["status"] == "left out" and "missing" in found["self--slow"]["error"]
-        assert counts["notes"] == ["video/nod.mp4 is wrong.", "video/slow.mp4 is missing."]
+        assert counts["notes"] == [
+            "video/nod.mp4 is not the file that the suite was made with: its SHA-256 differs.",
+            "video/slow.mp4 is missing.",
+        ]
 
     def test_a_missing_truth_costs_only_the_metrics_that_need_it(self, self_suite, tmp_path):
         case = replace(self_suite.cases[0], portrait="portraits/ana_female.png", truth="video/gone.mp4")
