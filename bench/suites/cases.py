@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
+import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import chain, zip_longest
 from typing import Any
 
+from bench.suites.checks import RESERVED, file_key, is_letter
 from bench.suites.manifest import Case
 from bench.suites.media import Medium
 
@@ -192,5 +193,21 @@ NEEDS = {
 """Protocol -> what it cannot do without."""
 
 
+def distinct(cases: Iterable[Case]) -> Iterable[Case]:
+    """The cases with ids of their own, which no file of a run has."""
+    taken = set(RESERVED)
+    for case in cases:
+        name, number = case.id, 1
+        while file_key(name) in taken:
+            number += 1
+            name = f"{case.id}-{number}"
+        taken.add(file_key(name))
+        yield case if name == case.id else replace(case, id=name)
+
+
 def _slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.")[:48] or "x"
+    """A subject as a part of an id: small letters and digits of any script, at most 48 of them and 90 bytes."""
+    small = unicodedata.normalize("NFC", text.lower())
+    words = "".join(character if is_letter(character) or character == "." else " " for character in small).split()
+    slug = "-".join(words).strip("-.")[:48].encode()[:90].decode(errors="ignore")
+    return slug if slug[:1].isalnum() else "x"

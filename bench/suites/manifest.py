@@ -9,42 +9,27 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from animate.errors import MienError, OptionError
+from animate.errors import OptionError
+from bench.suites.checks import (
+    FIXED,
+    PROTOCOLS,
+    SETTINGS,
+    SuiteError,
+    check_ids,
+    check_path,
+    check_settings,
+    check_suite_name,
+)
 from bench.tables import write_whole
 
 SCHEMA = 1
 TEMPLATES = Path(__file__).parent
-PROTOCOLS = ("reenact-self", "reenact-cross", "expression", "expression-multi", "talk", "multi-human", "long", "cache")
-
-SETTINGS: dict[str, Any] = {
-    "max_frames": 125,
-    "max_side": 512,
-    "stride": 1,
-    "stride_faces": 10,
-    "fps": "25",
-    "drivers_per_portrait": 1,
-    "seconds": 120,
-}
-"""Settings of a suite, and what they are where it says nothing.
-
-max_frames: of each clip, from its first face on. max_side: px of a portrait's or clip's longer side; larger ones are
-shrunk. stride: every how many frames faces are re-detected. stride_faces: the same where all faces of a picture are
-looked for. fps: of cases without a driving clip. drivers_per_portrait: how often each portrait appears. seconds: length
-of a looped clip.
-"""
-
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}")
-
-
-class SuiteError(MienError):
-    """A suite cannot be used; the sentence says what to do."""
 
 
 @dataclass(frozen=True)
@@ -110,16 +95,12 @@ class Suite:
     def __post_init__(self) -> None:
         if self.protocol not in PROTOCOLS:
             raise SuiteError(f"There is no protocol {self.protocol!r}: choose one of {', '.join(PROTOCOLS)}.")
+        check_suite_name(self.name)
         check_settings(self.settings)
-        seen: set[str] = set()
+        check_ids(case.id for case in self.cases)
         for case in self.cases:
-            if not _ID.fullmatch(case.id):
-                raise SuiteError(f"The case {case.id!r} needs an id of letters, digits, '.', '_' and '-'.")
-            if case.id.lower() in seen:
-                raise SuiteError(f"The suite has two cases {case.id!r}: give each an id of its own.")
-            seen.add(case.id.lower())
             for file in case.files:
-                _check_path(file, case.id)
+                check_path(file, case.id)
 
     @classmethod
     def load(
@@ -152,32 +133,22 @@ class Suite:
         if not path.is_file():
             known = ", ".join(builtin_suites())
             raise SuiteError(f"There is no suite {name}: give one of {known}, or a suite.yaml.")
+        if fixed := [key for key in FIXED if key in (settings or {})]:
+            raise SuiteError(f"{fixed[0]} is fixed when the suite is prepared: give it to `mien bench prepare`.")
         found = cls._read(path, data)
         return replace(found, settings={**found.settings, **(settings or {})})
 
     @classmethod
     def _read(cls, path: Path, data: Path | None) -> Suite:
-        content = read_yaml(path)
+        from bench.suites.reading import read_suite
+
+        values = read_suite(path)
+        if data is not None:
+            values["folder"] = data
         try:
-            if content["schema"] != SCHEMA:
-                raise SuiteError(f"{path} is of schema {content['schema']}, which this version cannot read.")
-            media: Mapping[str, Mapping] = content.get("media") or {}
-            return cls(
-                name=str(content["name"]),
-                protocol=str(content["protocol"]),
-                cases=tuple(Case(**case) for case in content["cases"]),
-                licences={file: str(about["licence"]) for file, about in media.items() if about.get("licence")},
-                metrics=tuple(content["metrics"]),
-                folder=data if data is not None else path.parent / content.get("data", "."),
-                hashes={file: str(about["sha256"]) for file, about in media.items() if about.get("sha256")},
-                settings=dict(content.get("settings") or {}),
-                notes=tuple(content.get("notes") or ()),
-                title=str(content.get("title", "")),
-            )
-        except (KeyError, TypeError, AttributeError) as error:
-            raise SuiteError(
-                f"{path} is no suite that can be read ({error}): make it with `mien bench prepare`."
-            ) from None
+            return cls(**values)
+        except (SuiteError, OptionError) as error:
+            raise SuiteError(f"{path}: {error}") from None
 
     def save(self, path: Path) -> Path:
         """Write a ``suite.yaml``; its media stay where they are."""
@@ -231,23 +202,9 @@ class Suite:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of everything but where the media lie."""
-        content = asdict(self) | {"folder": None}
+        """SHA-256 of everything but where the media lie and what was noted when they were looked at."""
+        content = asdict(self) | {"folder": None, "notes": None}
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def check_settings(settings: Mapping[str, Any]) -> None:
-    """SuiteError, in one sentence, for settings that no suite has or that are out of range."""
-    if unknown := sorted(set(settings) - set(SETTINGS)):
-        raise SuiteError(f"A suite has no setting {unknown[0]!r}: it has {', '.join(SETTINGS)}.")
-    for key, value in settings.items():
-        least = 2 if key == "max_frames" else 32 if key == "max_side" else 1
-        if key == "fps":
-            from animate.frame_rate import exact_rate
-
-            exact_rate(value)
-        elif not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise SuiteError(f"The setting {key} must be a whole number from {least} on but is {value!r}.")
 
 
 def builtin_suites() -> dict[str, dict[str, Any]]:
@@ -261,7 +218,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise SuiteError(f"{path} cannot be read as YAML ({' '.join(str(error).split())}).") from None
     if not isinstance(content, dict):
         raise SuiteError(f"{path} holds no mapping: make it with `mien bench prepare`.")
@@ -278,9 +235,3 @@ def sha256(path: Path) -> str:
 def _sha256(path: Path, size: int, changed: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _check_path(file: object, case: str) -> None:
-    parts = PurePosixPath(file).parts if isinstance(file, str) else (os.pardir,)
-    if PurePosixPath(str(file)).is_absolute() or os.pardir in parts or "\\" in str(file):
-        raise SuiteError(f"The case {case} names {file!r}: a medium's path must lie below the suite's folder.")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import math
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +12,10 @@ from functools import lru_cache
 from pathlib import Path
 
 from bench.clips import VIDEO_SUFFIXES
-from bench.suites.manifest import TEMPLATES, SuiteError
+from bench.suites.checks import SuiteError, is_plain, listed
+from bench.suites.manifest import TEMPLATES
+from bench.suites.media_table import NAME, read_tables
+from bench.suites.walk import files_below
 
 PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 SOUND_SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac"}
@@ -29,6 +34,8 @@ STYLES = {
 
 AGE_BANDS = ((0, "under 18"), (18, "18-29"), (30, "30-44"), (45, "45-59"), (60, "60 and over"))
 """Youngest age of a band, and the band."""
+
+OLDEST = 130
 
 COLUMNS = ("gender", "age", "tone")
 """Columns of a manifest that become groups as they are."""
@@ -60,38 +67,52 @@ class Medium:
     groups: dict[str, str] = field(default_factory=dict)
 
 
-def find_media(folder: Path) -> list[Medium]:
-    """All media below a folder in the order of their names.
+def find_media(folder: Path) -> tuple[list[Medium], tuple[str, ...]]:
+    """All media below a folder in the order of their names, and sentences on what was left out.
 
     A ``manifest.csv`` in it (columns ``file``, ``kind`` such as "image:painting", ``licence``, ``subject``, ``sound``,
     ``gender``, ``age``, ``tone``; all but the first may be absent) says what they are. Files that it does not name are
-    taken, too.
+    taken, too; hidden ones, and what runs of the benchmark wrote there, are not.
 
     Raises:
-        SuiteError: there is no such folder, or no medium in it.
+        SuiteError: there is no such folder, no medium in it, or its manifest cannot be read.
     """
     if not folder.is_dir():
         raise SuiteError(f"There is no folder {folder}: give one that holds portraits and videos.")
-    rows = _manifests(folder)
+    files, runs = files_below(folder)
+    rows, notes = read_tables(folder, (path for path in files if path.name == NAME))
     types = dict.fromkeys(PICTURE_SUFFIXES, "picture") | dict.fromkeys(SOUND_SUFFIXES, "sound")
     types |= dict.fromkeys(VIDEO_SUFFIXES, "video")
-    media = []
-    for path in sorted(folder.rglob("*")):
+    media, odd = [], []
+    for path in files:
         name = path.relative_to(folder).as_posix()
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in types and path.is_file() and not hidden:
-            media.append(_medium(name, types[path.suffix.lower()], rows.get(path.resolve(), {})))
+        type_ = types.get(path.suffix.lower())
+        if type_ is None or not os.path.isfile(path):
+            continue
+        if is_plain(name):
+            media.append(_medium(name, type_, rows.get(path.resolve(), {})))
+        else:
+            odd.append(name)
+    if runs:
+        notes.append(f"What runs of the benchmark wrote is left out: {listed(runs)}.")
+    if odd:
+        notes.append(f"Left out for a backslash in the name, or a name that is not in UTF-8: {listed(odd)}.")
     if not media:
-        raise SuiteError(f"There is no picture, video or sound in {folder}: give a folder of portraits and videos.")
-    return media
+        why = "".join(f" {note}" for note in notes)
+        raise SuiteError(
+            f"There is no picture, video or sound in {folder}: give a folder of portraits and videos.{why}"
+        )
+    return media, tuple(notes)
 
 
 def age_band(age: str | float) -> str:
-    """The band of an age in years; what is no number is taken for a band already."""
+    """The band of an age in years, "" for no age that a person has; what is no number is taken for a band already."""
     try:
         years = float(age)
     except ValueError:
         return str(age)
+    if not math.isfinite(years) or not 0 <= years <= OLDEST:
+        return ""
     return [band for least, band in AGE_BANDS if years >= least][-1]
 
 
@@ -103,8 +124,8 @@ def _medium(file: str, type_: str, row: Mapping[str, str]) -> Medium:
         groups["style"] = STYLES.get(kind) or _style_by_name(file)
         if "gender" not in groups and (found := _GENDER.search(Path(file).name.replace("_", " "))):
             groups["gender"] = _GENDERS.get(found.group().lower(), "male")
-        if "age" in groups:
-            groups["age"] = age_band(groups["age"])
+    if "age" in groups:
+        groups["age"] = age_band(groups["age"])
     return Medium(
         file=file,
         type=type_,
@@ -112,7 +133,7 @@ def _medium(file: str, type_: str, row: Mapping[str, str]) -> Medium:
         subject=(row.get("subject") or "").strip() or Path(file).stem,
         licence=(row.get("licence") or "").strip(),
         sound=(row.get("sound") or "").strip(),
-        groups=groups,
+        groups={name: value for name, value in groups.items() if value},
     )
 
 
@@ -135,18 +156,3 @@ def _prompted() -> dict[tuple[str, str], dict[str, str]]:
     with (TEMPLATES / "generated_portraits.csv").open(newline="", encoding="utf-8") as stream:
         rows = [row for row in csv.DictReader(line for line in stream if not line.startswith("#"))]
     return {(row["gender"], row["number"]): {"gender": row["gender"], "age": row["age"]} for row in rows}
-
-
-def _manifests(folder: Path) -> dict[Path, dict[str, str]]:
-    """Rows of every manifest in the folder and just above it, by file."""
-    above = [parent / "manifest.csv" for parent in (folder, *folder.resolve().parents[:2])]
-    rows: dict[Path, dict[str, str]] = {}
-    for manifest in dict.fromkeys([*above, *sorted(folder.rglob("manifest.csv"))]):
-        if not manifest.is_file():
-            continue
-        with manifest.open(newline="", encoding="utf-8") as stream:
-            for row in csv.DictReader(stream):
-                if row.get("file"):
-                    known = {key: value for key, value in row.items() if key and isinstance(value, str)}
-                    rows.setdefault((manifest.parent / row["file"]).resolve(), known)
-    return rows

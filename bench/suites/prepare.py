@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from animate.errors import MienError
-from animate.media import probe
-from bench.suites.cases import MAKERS, NEEDS, Cast, in_turn
-from bench.suites.manifest import SETTINGS, Case, Suite, SuiteError, builtin_suites, check_settings, sha256
+from animate.media import probe, read_image, sound_of
+from bench.suites.cases import MAKERS, NEEDS, Cast, distinct, in_turn
+from bench.suites.checks import SETTINGS, SuiteError, check_settings, check_suite_name, listed
+from bench.suites.manifest import Case, Suite, builtin_suites, sha256
 from bench.suites.media import Medium, find_media
 from bench.suites.tone import with_tones
 
@@ -39,6 +40,8 @@ def prepare(
     Raises:
         SuiteError: there is nothing to make the suite of.
     """
+    if name is not None:
+        check_suite_name(name)
     suite = fill(protocol, folder, metadata=metadata, settings=settings).take(limit)
     path = out if out.suffix in (".yaml", ".yml") else out / "suite.yaml"
     return replace(suite, name=name or suite.name).save(path)
@@ -73,12 +76,15 @@ def fill(
         from bench.suites.cache import read_cases as read_cache
 
         return Suite(cases=read_cache(folder), licences={}, folder=folder, **common)
-    media = find_media(folder)
-    cast = _cast(folder, media)
-    cases = tuple(_distinct(MAKERS[protocol](cast, SETTINGS | settings)))
+    media, found = find_media(folder)
+    cases, bad = _openable(folder, media, lambda cast: MAKERS[protocol](cast, SETTINGS | settings))
+    if bad:
+        found = (*found, f"Left out because they cannot be opened: {listed(bad)}.")
     if not cases:
-        raise SuiteError(f"{folder} holds no media for the suite {protocol}: it needs {NEEDS[protocol]}.")
-    cases, notes = with_tones(folder, cases)
+        why = "".join(f" {note}" for note in found)
+        raise SuiteError(f"{folder} holds no media for the suite {protocol}: it needs {NEEDS[protocol]}.{why}")
+    cases, tones = with_tones(folder, tuple(distinct(cases)))
+    notes = (*found, *tones)
     used = {file for case in cases for file in case.files}
     licences = {medium.file: medium.licence for medium in media if medium.file in used and medium.licence}
     unknown = len(used) - len(licences)
@@ -94,27 +100,59 @@ def fill(
     )
 
 
-def _cast(folder: Path, media: Sequence[Medium]) -> Cast:
+def _openable(
+    folder: Path, media: Sequence[Medium], make: Callable[[Cast], list[Case]]
+) -> tuple[list[Case], list[str]]:
+    """Cases of media that can be opened, and the files that cannot.
+
+    Videos are all looked at, pictures and sounds where a case has one.
+    """
+    talkers, bad = _look(folder, [medium for medium in media if medium.type == "video"])
+    types = {medium.file: medium.type for medium in media}
+    seen = {file for file, type_ in types.items() if type_ == "video"}
+    while True:
+        cases = make(_cast([medium for medium in media if medium.file not in bad], talkers))
+        new = {file for case in cases for file in case.files} - seen
+        closed = {file for file in new if not _opens(folder / file, types[file])}
+        if not closed:
+            return cases, sorted(bad)
+        seen |= new
+        bad |= closed
+
+
+def _look(folder: Path, videos: Iterable[Medium]) -> tuple[set[str], set[str]]:
+    """The videos with sound, and those that cannot be opened."""
+    talkers, bad = set(), set()
+    for medium in videos:
+        try:
+            sound = probe(folder / medium.file).has_audio
+        except MienError:
+            bad.add(medium.file)
+            continue
+        if sound and medium.sound not in ("none", "silent", "no"):
+            talkers.add(medium.file)
+    return talkers, bad
+
+
+def _opens(path: Path, kind: str) -> bool:
+    try:
+        return read_image(path) is not None if kind == "picture" else sound_of(path) is not None
+    except MienError:
+        return False
+
+
+def _cast(media: Sequence[Medium], talkers: Collection[str]) -> Cast:
+    """Media by what they can be used for; ``talkers``: videos with sound."""
     pictures = [medium for medium in media if medium.type == "picture"]
     videos = [medium for medium in media if medium.type == "video"]
-    talkers = [medium for medium in videos if _speaks(folder, medium)]
     drivers = [medium for medium in videos if medium.kind == "driving"] or videos
     return Cast(
         portraits=tuple(_mixed(medium for medium in pictures if medium.groups["style"] != "group")),
         groups=tuple(medium for medium in pictures if medium.groups["style"] == "group"),
         drivers=tuple(drivers),
-        talkers=tuple(talkers),
+        talkers=tuple(medium for medium in videos if medium.file in talkers),
         sounds=tuple(medium for medium in media if medium.type == "sound"),
     )
-
-
-def _speaks(folder: Path, medium: Medium) -> bool:
-    if medium.sound in ("none", "silent", "no"):
-        return False
-    try:
-        return probe(folder / medium.file).has_audio
-    except MienError:
-        return False
 
 
 def _mixed(portraits: Iterable[Medium]) -> list[Medium]:
@@ -126,11 +164,3 @@ def _mixed(portraits: Iterable[Medium]) -> list[Medium]:
         rows, key = (people, medium.groups.get("gender", "")) if style == "human" else (others, style)
         rows.setdefault(key, []).append(medium)
     return in_turn(in_turn(*people.values()), in_turn(*others.values()))
-
-
-def _distinct(cases: Iterable[Case]) -> Iterable[Case]:
-    """The cases with ids of their own."""
-    taken: dict[str, int] = {}
-    for case in cases:
-        taken[case.id] = taken.get(case.id, 0) + 1
-        yield case if taken[case.id] == 1 else replace(case, id=f"{case.id}-{taken[case.id]}")

@@ -1,19 +1,21 @@
 """Suites of a folder's media: who meets whom, and by which groups the results are reported."""
 
 import json
+import shutil
 
 import cv2
 import numpy as np
 import pytest
 
-from bench.suites.manifest import Suite, SuiteError
+from bench.suites.cases import distinct
+from bench.suites.manifest import Case, Suite, SuiteError
 from bench.suites.media import age_band, find_media
 from bench.suites.prepare import fill
 from bench.suites.tone import MEASURED_TONE, tone, typology_angle
 
 
 def test_a_manifest_says_what_media_are(media):
-    found = {medium.file: medium for medium in find_media(media)}
+    found = {medium.file: medium for medium in find_media(media)[0]}
     ana = found["portraits/ana_female.png"]
     assert ana.subject == "ana" and ana.licence == "CC0-1.0"
     assert ana.groups == {"style": "human", "gender": "female", "age": "30-44"}
@@ -25,7 +27,7 @@ def test_without_a_manifest_names_tell(tmp_path):
     for name in ("paintings/a_woman.png", "cartoon/man-1.png", "x.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    groups = {medium.file: medium.groups for medium in find_media(tmp_path)}
+    groups = {medium.file: medium.groups for medium in find_media(tmp_path)[0]}
     assert groups["paintings/a_woman.png"] == {"style": "painting", "gender": "female"}
     assert groups["cartoon/man-1.png"] == {"style": "cartoon", "gender": "male"}
     assert groups["x.png"] == {"style": "unknown"}
@@ -33,13 +35,20 @@ def test_without_a_manifest_names_tell(tmp_path):
 
 def test_the_generated_portraits_have_the_ages_of_their_prompts(tmp_path):
     (tmp_path / "assets-person-__male_512_92.jpg").touch()
-    (medium,) = find_media(tmp_path)
+    ((medium,), _) = find_media(tmp_path)
     assert medium.groups["age"] == "60 and over" and medium.groups["gender"] == "male"
 
 
-@pytest.mark.parametrize(("age", "band"), [("17", "under 18"), (18, "18-29"), ("44.5", "30-44"), ("child", "child")])
+@pytest.mark.parametrize(
+    ("age", "band"), [("17", "under 18"), (18, "18-29"), ("44.5", "30-44"), ("child", "child"), ("130", "60 and over")]
+)
 def test_ages_fall_into_bands(age, band):
     assert age_band(age) == band
+
+
+@pytest.mark.parametrize("age", ["-1", "nan", "inf", "-inf", "131", -0.5])
+def test_what_is_no_age_of_a_person_is_unknown(age):
+    assert age_band(age) == ""
 
 
 def test_self_reenactment_has_a_case_for_each_video(media):
@@ -86,13 +95,52 @@ def test_speech_needs_sound(media, tmp_path):
 
 
 def test_subjects_of_one_name_get_ids_of_their_own(tmp_path, media):
-    import shutil
-
     shutil.copy(media / "video" / "nod.mp4", tmp_path / "a.mp4")
     (tmp_path / "b").mkdir()
     shutil.copy(media / "video" / "nod.mp4", tmp_path / "b" / "a.mp4")
     ids = [case.id for case in fill("reenact-self", tmp_path).cases]
     assert len(set(ids)) == 2
+
+
+def test_ids_are_counted_up_until_one_is_free(tmp_path, media):
+    for name in ("a/clip.mp4", "b/clip.mp4", "clip-2.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(media / "video" / "nod.mp4", tmp_path / name)
+    ids = [case.id for case in fill("reenact-self", tmp_path).cases]
+    assert ids == ["self--clip", "self--clip-2", "self--clip-2-2"]
+
+
+def test_ids_that_runs_have_files_of_are_counted_up():
+    cases = [Case(name, "reenact-self") for name in ("tracks", "Run.json", "a")]
+    assert [case.id for case in distinct(cases)] == ["tracks-2", "Run.json-2", "a"]
+
+
+def test_ids_keep_the_letters_of_any_script(tmp_path, media):
+    for name in ("李华", "हिन्दी", "Zoe\u0308 2", "ñ" * 60, "!?"):
+        shutil.copy(media / "video" / "nod.mp4", tmp_path / f"{name}.mp4")
+    ids = {case.id for case in fill("reenact-self", tmp_path).cases}
+    assert ids == {"self--李华", "self--हिन्दी", "self--zoë-2", f"self--{'ñ' * 45}", "self--x"}
+
+
+def test_media_that_cannot_be_opened_are_left_out_and_said(media, tmp_path):
+    shutil.copytree(media, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "video" / "broken.mp4").write_bytes(b"no video")
+    (tmp_path / "portraits" / "broken.png").write_bytes(b"no picture")
+    suite = fill("reenact-cross", tmp_path)
+    assert not any("broken" in file for case in suite.cases for file in case.files) and len(suite.cases) == 3
+    assert "Left out because they cannot be opened: portraits/broken.png, video/broken.mp4." in suite.notes
+
+
+def test_sounds_that_cannot_be_opened_are_left_out(media, tmp_path):
+    shutil.copytree(media, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "broken.wav").write_bytes(b"no sound")
+    assert {case.audio for case in fill("talk", tmp_path).cases} == {"speech.wav"}
+
+
+def test_where_nothing_can_be_opened_the_refusal_says_so(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"no video")
+    with pytest.raises(SuiteError, match=r"it needs videos\. Left out because they cannot be opened: a\.mp4\."):
+        fill("reenact-self", tmp_path)
 
 
 def test_media_without_a_licence_are_said(media):

@@ -1,5 +1,7 @@
 """Suites as files: round trip, hashes, limits, and what a damaged one says."""
 
+from dataclasses import replace
+
 import pytest
 import yaml
 
@@ -60,8 +62,12 @@ def test_a_limit_keeps_the_first_cases(media):
         ({"cases": [{"id": "../a", "protocol": "reenact-self"}]}, "needs an id"),
         ({"cases": [{"id": "a", "protocol": "reenact-self", "driver": "../secret"}]}, "below the suite's folder"),
         ({"cases": [{"id": "a", "protocol": "reenact-self", "driver": "/etc/passwd"}]}, "below the suite's folder"),
-        ({"cases": [{"id": "a", "protocol": "x"}, {"id": "A", "protocol": "x"}]}, "two cases"),
-        ({"cases": [{"id": "a", "protocol": "x", "colour": 1}]}, "no suite that can be read"),
+        ({"cases": [{"id": "a", "protocol": "talk"}, {"id": "A", "protocol": "talk"}]}, "two cases"),
+        ({"cases": [{"id": "tracks", "protocol": "talk"}]}, "'tracks' has the name of a file that runs write"),
+        ({"cases": [{"id": "Inputs.JSON", "protocol": "talk"}]}, "'Inputs.JSON' has the name of a file"),
+        ({"name": "/tmp/x"}, "name '/tmp/x' is none that a folder can have"),
+        ({"name": "../x"}, "name '../x' is none that a folder can have"),
+        ({"name": ".x"}, "name '.x' is none that a folder can have"),
         ({"settings": {"max_frames": 1}}, "max_frames"),
         ({"settings": {"speed": 1}}, "no setting 'speed'"),
     ],
@@ -71,6 +77,39 @@ def test_a_damaged_suite_is_refused_in_one_sentence(media, tmp_path, change, sen
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | change))
     with pytest.raises(SuiteError, match=sentence):
         Suite.load(path)
+
+
+@pytest.mark.parametrize("key", ["seconds", "drivers_per_portrait"])
+def test_what_cases_are_made_by_cannot_be_set_when_they_are_there(media, tmp_path, key):
+    path = prepare(media, "long", tmp_path, settings={"seconds": 3})
+    with pytest.raises(SuiteError, match=f"^{key} is fixed when the suite is prepared: give it to"):
+        Suite.load(path, settings={key: 2})
+    assert Suite.load(path, settings={"max_frames": 9}).setting("max_frames") == 9
+
+
+def test_ids_may_have_letters_of_any_script(media):
+    suite = fill("reenact-self", media)
+    names = ("李华--андрей", "हिन्दी--zoë", "ñ" * 100)
+    cases = tuple(replace(case, id=name) for case, name in zip(suite.cases * 2, names, strict=False))
+    assert [case.id for case in replace(suite, cases=cases).cases] == list(names)
+
+
+@pytest.mark.parametrize("name", ["a/b", "a b", ".a", "-a", "a\n", "e\u0301", "李" * 67, "a" * 122, "\udce9", ""])
+def test_what_is_no_name_of_a_file_is_no_id(media, name):
+    suite = fill("reenact-self", media)
+    with pytest.raises(SuiteError, match="needs an id"):
+        replace(suite, cases=(replace(suite.cases[0], id=name),))
+
+
+def test_a_suite_is_not_prepared_under_a_name_that_leads_elsewhere(media, tmp_path):
+    with pytest.raises(SuiteError, match="none that a folder can have"):
+        prepare(media, "reenact-self", tmp_path, name="../evil")
+    assert not list(tmp_path.iterdir())
+
+
+def test_notes_do_not_make_another_suite(media):
+    suite = fill("reenact-self", media)
+    assert replace(suite, notes=("Something was left out.",)).digest == suite.digest
 
 
 def test_yaml_that_runs_code_is_not_run(tmp_path):
