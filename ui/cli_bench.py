@@ -44,7 +44,14 @@ Suites = Annotated[
     ),
 ]
 Data = Annotated[Path | None, typer.Option("--data", help="Folder of the media.")]
-Settings = Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE, such as max_frames=50; may be repeated.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="KEY=VALUE, may be repeated: max_frames, max_side (px), fps, seconds, drivers_per_portrait, stride, "
+        "stride_faces.",
+    ),
+]
 Clips = Annotated[int, typer.Option("--clips", min=0, help="Cases whose clips the page shows.")]
 
 
@@ -125,8 +132,10 @@ def run(
         list[str] | None,
         typer.Option(
             "--system",
-            help='mien:mini, mien:FOLDER, folder:PATH (PATH/<case>.mp4), command:"… {portrait} {driver} {output}"; '
-            "may be repeated. None: the baselines alone.",
+            help="What is measured; may be repeated; if none, the baselines alone. mien:mini, mien:FOLDER; "
+            'folder:PATH, with finished videos PATH/CASE.mp4; command:"PROGRAM {portrait} {driver} {output}", '
+            "started for each case, which may also ask for {audio}, {case}, {fps}, {frames} and {prompt}. "
+            "NAME= in front names it in the report.",
         ),
     ] = None,
     data: Data = None,

@@ -130,8 +130,9 @@ def _cases(data: Mapping[str, Any], views: Sequence[View], left_out: str) -> str
 
 
 def _case(data: Mapping[str, Any], case: Mapping[str, Any], view: View) -> str:
-    groups = ", ".join(f"{name}: {value}" for name, value in case["groups"].items())
-    missing = f" Nothing to show of {', '.join(view.missing)}." if view.missing else ""
+    said = [", ".join(f"{name}: {value}" for name, value in case["groups"].items())]
+    said += [f"nothing to show of {', '.join(view.missing)}"] if view.missing else []
+    caption = "; ".join(text for text in said if text)
     name, (width, height) = escape(case["case"]), view.size
     sheet = f'<img src="{data_uri(view.sheet, "image/jpeg")}" alt="{name}: the systems side by side" loading="lazy">'
     picture, moments = sheet, ""
@@ -142,7 +143,7 @@ def _case(data: Mapping[str, Any], case: Mapping[str, Any], view: View) -> str:
         )
         moments = f"<details><summary>A few moments</summary>{sheet}</details>"
     return (
-        f'<article class="case"><h3>{name}</h3><figcaption>{escape(groups)}{escape(missing)}</figcaption>{picture}'
+        f'<article class="case"><h3>{name}</h3><figcaption>{escape(caption)}</figcaption>{picture}'
         f"{moments}<details><summary>Figures of this case</summary>{_case_table(data, case)}</details></article>"
     )
 

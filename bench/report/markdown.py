@@ -16,6 +16,7 @@ from bench.report.text import (
     gap_sentence,
     group_sizes,
     heading,
+    in_markdown,
     metric_table,
     no_gap,
     not_computed,
@@ -30,26 +31,26 @@ from bench.tables import align
 def markdown(data: Mapping[str, Any]) -> str:
     """The report as a page of Markdown."""
     suite = data["suite"]
-    lines = [f"# {suite.get('name')}: {suite['cases']} cases", "", LEGEND, ""]
+    lines = [f"# {in_markdown(str(suite.get('name')))}: {suite['cases']} cases", "", LEGEND, ""]
     lines += _table(OVERVIEW, [[name, *overview_row(facts)] for name, facts in data["systems"].items()])
     for part, table in tables(data).items():
-        lines += ["", f"## {part}"] if part else []
+        lines += ["", f"## {in_markdown(part)}"] if part else []
         for title, names in topics(data).items():
             shown = computed(table, names)
             if shown:
                 lines += ["", f"{'###' if part else '##'} {title}", "", *_table(*metric_table(data, table, shown))]
     absent = not_computed(data, data["metrics"])
     if absent:
-        lines += ["", "## Not computed", "", *(f"* {name}: not computed: {why}." for name, why in absent.items())]
+        lines += ["", "## Not computed", "", *_list(f"{name}: not computed: {why}." for name, why in absent.items())]
     lines += _fairness(data)
     failed = failures(data)
     if failed:
-        lines += ["", "## Failures", "", *(f"* {case}, {system}: {error}" for case, system, error in failed)]
+        lines += ["", "## Failures", "", *_list(f"{case}, {system}: {error}" for case, system, error in failed)]
     remarks = [*data["notes"], *adaptations(data)]
     if remarks:
-        lines += ["", "## Notes", "", *(f"* {note}" for note in remarks)]
-    lines += ["", "## Set-up", "", *(f"* {name} {version}" for name, version in data["versions"].items())]
-    lines += [f"* {key}: {value}" for key, value in data["machine"].items()]
+        lines += ["", "## Notes", "", *_list(remarks)]
+    lines += ["", "## Set-up", "", *_list(f"{name} {version}" for name, version in data["versions"].items())]
+    lines += _list(f"{key}: {value}" for key, value in data["machine"].items())
     return "\n".join(lines).replace("\n\n\n", "\n\n") + "\n"
 
 
@@ -71,23 +72,20 @@ def terminal(data: Mapping[str, Any]) -> str:
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
-    return lines + ["| " + " | ".join(_escaped(text) for text in row) + " |" for row in rows]
+    return lines + ["| " + " | ".join(map(in_markdown, row)) + " |" for row in rows]
 
 
-def _escaped(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+def _list(texts: Iterable[str]) -> list[str]:
+    return [f"* {in_markdown(text)}" for text in texts]
 
 
 def _fairness(data: Mapping[str, Any]) -> list[str]:
     if not data["fairness"]:
         return []
-    lines = ["", "## Groups", ""]
-    for attribute, told in data["fairness"].items():
-        lines.append(f"* {attribute}, portraits: {group_sizes(told['groups'])}.")
+    said = [f"{name}, portraits: {group_sizes(told['groups'])}." for name, told in data["fairness"].items()]
     for system, facts in data["systems"].items():
         if facts["role"] == "truth":
             continue
         found = [gap_sentence(*gap) for gap in shown_gaps(data["fairness"], system)]
-        said = "; ".join(found) if found else no_gap(data)
-        lines.append(f"* {system}: {said}.")
-    return lines
+        said.append(f"{system}: {'; '.join(found) if found else no_gap(data)}.")
+    return ["", "## Groups", "", *_list(said)]

@@ -128,7 +128,8 @@ def _different_inputs(runs: Sequence[Run], cases: Sequence[str]) -> list[str]:
 
 def _suite(run: Run, cases: Sequence[str]) -> dict[str, Any]:
     told = dict(run.facts.get("suite") or {})
-    told.pop("notes", None)
+    for key in ("notes", "whole"):
+        told.pop(key, None)
     return told | {"cases": len(cases)}
 
 

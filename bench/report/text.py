@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -34,6 +35,16 @@ LEGEND = (
     "speak of these cases. †n: n of the cases failed or gave nothing to measure; they count with the metric's value "
     "for failures, or the worst value that any row has on any case, so that a failure never improves a mean."
 )
+
+
+_MARKS = str.maketrans(
+    {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "\\|", "`": "\\`", "\\": "\\\\", "\n": " ", "\t": " "}
+)
+
+
+def in_markdown(text: str) -> str:
+    """Words of others (names, titles, complaints) as one line of Markdown that shows them as they are."""
+    return "".join(c for c in text.translate(_MARKS) if unicodedata.category(c) != "Cc")
 
 
 def decimals(values: Iterable[float | None]) -> int:

@@ -52,8 +52,8 @@ def keep_file(file: Path, count: int, fps: Fraction, size: tuple[int, int] | Non
     """Make a system's file the run's video, or its picture.
 
     A file that fits is kept as it is. Another rate or length is brought into step by time (with as many frames as were
-    asked for, frame by frame, whatever the rate says); where it ends early its last frame stays. Another size is
-    scaled.
+    asked for, frame by frame, whatever the rate says; a rate that varies is never so counted); where it ends early its
+    last frame stays. Another size is scaled.
 
     Args:
         file: what the system wrote.
@@ -72,26 +72,31 @@ def keep_file(file: Path, count: int, fps: Fraction, size: tuple[int, int] | Non
     info = probe(file)
     own = (info.width, info.height)
     size = size or own
-    frames = info.frames or sum(1 for _ in zip(VideoReader(file), range(MOST), strict=False))
-    same_pace = frames == count or info.fps == fps
+    varies = info.variable_frame_rate
+    video = VideoReader(file, fps if varies else None)
+    frames = (None if varies else info.frames) or sum(1 for _ in zip(video, range(MOST), strict=False))
+    same_pace = frames == count or video.fps == fps
     notes = [*_resized(own, size)]
-    if info.fps != fps:
+    if varies:
+        notes.append(f"The output's frame rate varies, {_rate(fps)} frames/s are asked for: resampled by time.")
+    elif info.fps != fps:
         how = "its frames are compared one by one" if frames == count else "resampled by time"
         notes.append(f"The output runs at {_rate(info.fps)} frames/s, not {_rate(fps)}: {how}.")
     given = frames if same_pace else frames * fps / info.fps
-    if given < count - 1 or (same_pace and given < count):
+    exact = same_pace and not varies
+    if given < count - 1 or (exact and given < count):
         notes.append(f"The output is {float((count - given) / fps):.2f} s short: its last frame stays.")
-    elif same_pace and given > count:
+    elif exact and given > count:
         notes.append(f"The output has {frames} frames, {frames - count} more than asked for: they are not used.")
     if target.suffix != ".mp4":
-        with closing(iter(VideoReader(file))) as reader:
+        with closing(iter(video)) as reader:
             write_image(target, _fit(next(reader), size))
         return (*notes, "The output is a video: its first frame is taken.")
     if not notes and file.suffix.lower() == ".mp4" and info.codec == "h264":
         shutil.copyfile(file, target)
         return ()
     order = [n if same_pace else int(n * info.fps / fps + Fraction(1, 2)) for n in range(count)]
-    write_video(target, (_fit(frame, size) for frame in _picked(VideoReader(file), order)), fps)
+    write_video(target, (_fit(frame, size) for frame in _picked(video, order)), fps)
     return tuple(notes)
 
 

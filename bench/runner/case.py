@@ -83,8 +83,7 @@ class Workshop:
             made.status, made.error = "left out", str(error)
         except Exception as error:  # a benchmark outlives the systems that it measures
             check_disk(self.out, error)
-            known = isinstance(error, (Failed, MienError))
-            made.status, made.error = "failed", str(error) if known else _unforeseen(error)
+            made.status, made.error = "failed", _said(error)
         return made
 
     def finish(self, task: Task, made: Made) -> dict[str, Any]:
@@ -110,7 +109,7 @@ class Workshop:
                 result = failed(scene.has, names)
         except Exception as error:  # a frame that a metric cannot take is the output's fault, and never ends the run
             check_disk(self.out, error)
-            made.status, made.error = "failed", f"It cannot be measured: {_unforeseen(error)}"
+            made.status, made.error = "failed", f"It cannot be measured: {_said(error)}"
             result = failed(scene.has, names)
         if made.status == "left out":
             result = Measured(dict.fromkeys(names), dict.fromkeys(names, "the case is left out"))
@@ -129,7 +128,7 @@ class Workshop:
             raise
         except Exception as error:
             check_disk(self.out, error)
-            raise LeftOut(f"It cannot be made ready: {_unforeseen(error)}") from error
+            raise LeftOut(f"It cannot be made ready: {_said(error)}") from error
 
     def _folder(self, task: Task) -> RunFolder:
         return RunFolder(self.out / task.system.folder)
@@ -195,5 +194,8 @@ def lost_record(task: Task, suite: Suite, why: str) -> dict[str, Any]:
     return record_of(task, case, Made("failed", why), result) | {"size": None, "fps": None, "video": None}
 
 
-def _unforeseen(error: Exception) -> str:
+def _said(error: Exception) -> str:
+    """An error as a sentence; one that nobody foresaw says what it is."""
+    if isinstance(error, (Failed, MienError)):
+        return str(error)
     return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -23,6 +23,7 @@ from animate.errors import MediaError, MienError
 from bench.runner.case import Workshop, lost_record
 from bench.runner.record import RunFolder, Task
 from bench.suites.manifest import Suite
+from bench.systems.process import ending
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 """Environment of worker processes: there is one of them for a core."""
@@ -137,7 +138,7 @@ class _Worker:
         except (EOFError, OSError):
             why = None
         self.end()
-        return self._lost(why or f"Its process ended with {_ending(self.process.exitcode)}.")
+        return self._lost(why or f"Its process ended with {ending(self.process.exitcode)}.")
 
     def _lost(self, why: str) -> dict[str, Any]:
         task, self.task, self.deadline = self.task, None, None
@@ -196,9 +197,3 @@ def _leave(*_: object) -> None:
     """End the worker in such a way that what it has begun is cleaned up."""
     sys.unraisablehook = lambda *_: None  # the exit may reach a finalizer, which would print it
     sys.exit(1)
-
-
-def _ending(code: int | None) -> str:
-    if code is not None and code < 0:
-        return f"signal {signal.Signals(-code).name}"
-    return f"status {code}"

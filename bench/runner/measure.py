@@ -16,6 +16,7 @@ from bench.metrics.regions import face_regions
 from bench.redetect import Redetector
 from bench.runner.align import output_frames, output_size
 from bench.runner.scene import Scene, View
+from bench.systems.system import Failed
 
 UNKNOWN = "this version knows no metric of that name"
 
@@ -129,6 +130,10 @@ def measure(
         names: of metrics.
         redetector: finds faces.
         strides: every how many frames one face, and all faces of a picture, are looked for.
+
+    Raises:
+        Failed: the file holds another number of frames than the case asks for.
+        MediaError: it cannot be read.
     """
     result = Measured(not_computed=reasons(names, scene.has))
     wanted = [name for name in names if name not in result.not_computed]
@@ -164,7 +169,15 @@ def failed(scene_has: frozenset[str], names: Sequence[str]) -> Measured:
 
 
 def _shown(scene: Scene, file: Path) -> Iterator[np.ndarray]:
-    return output_frames(file, scene.size or output_size(file))
+    """The frames of the output, as many as the case asks for."""
+    read = 0
+    for frame in output_frames(file, scene.size or output_size(file)):
+        if read == scene.count:
+            raise Failed(f"{file.name} holds more than the {scene.count} frames that were asked for.")
+        read += 1
+        yield frame
+    if read != scene.count:
+        raise Failed(f"{file.name} gives {read} frames, not the {scene.count} that were asked for.")
 
 
 def _collect(result: Measured, names: Sequence[str], groups: Sequence[Sequence[Metric]]) -> None:

@@ -136,7 +136,7 @@ class _Bench:
         with one_thread():
             record = self._workshop.finish(task, Made(**made))
         folder = RunFolder(self._runs / task.system.folder)
-        paths = [folder.video(task.case), folder.features_file(task.case)]
+        paths = [folder.video(task.case), folder.features_file(task.case), folder.log(task.case)]
         files = [path for path in paths if path is not None and path.is_file()]
         content = {path.relative_to(folder.folder).as_posix(): path.read_bytes() for path in files}
         for path in files:

@@ -4,6 +4,7 @@ RUN/run.json            suite, system, versions, machine, hashes
 RUN/cases/<id>.json     the record
 RUN/videos/<id>.mp4     what was measured (a PNG where the case asks for a picture)
 RUN/features/<id>.npz   "<metric>.output" and "<metric>.truth" of the metrics over all clips
+RUN/logs/<id>.txt       what a program printed that failed
 """
 
 from __future__ import annotations
@@ -67,6 +68,10 @@ class RunFolder:
         name = case if isinstance(case, str) else case.id
         both = (self.folder / "videos" / f"{name}{suffix}" for suffix in (".mp4", ".png"))
         return next((path for path in both if path.is_file()), None)
+
+    def log(self, case: str) -> Path:
+        """Where is kept what a program printed that failed on a case."""
+        return self.folder / "logs" / f"{case}.txt"
 
     def features_file(self, case: str) -> Path:
         """Where a case's features are."""

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import re
 import shlex
-import signal
-import subprocess
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from string import Template
 
 from animate.errors import OptionError
+from bench.runner.claim import work_prefix
 from bench.runner.inputs import write_inputs
 from bench.runner.scene import LeftOut, Scene
 from bench.suites.manifest import sha256
+from bench.systems.process import Printed, run_program
 from bench.systems.system import Failed, FileSystem
+from bench.tables import write_whole
 
 SUFFIXES = (".mp4", ".webm", ".mov", ".mkv", ".avi", ".gif", ".png", ".jpg", ".jpeg", ".webp")
 """Of outputs, in the order in which they are looked for."""
 
 PLACEHOLDERS = ("portrait", "driver", "audio", "output", "case", "fps", "frames", "prompt")
 
-LAST_WORDS = 300
-"""Characters of a program's complaint that are reported."""
+LOGS = "logs"
+"""Folder of a run: what a program printed that failed on a case."""
+
+_PLACEHOLDER = re.compile(r"(?<!\$)\{([a-z_]+)\}")
 
 
 class Folder(FileSystem):
@@ -39,9 +43,15 @@ class Folder(FileSystem):
         self.path = path
 
     def find(self, case_id: str) -> Path | None:
-        """The file of a case, or None."""
-        candidates = (self.path / f"{case_id}{suffix}" for suffix in SUFFIXES)
-        return next((path for path in candidates if path.is_file()), None)
+        """The file of a case, or None; one whose name differs in upper and lower case only where no other is there."""
+        names = [f"{case_id}{suffix}" for suffix in SUFFIXES]
+        found = next((self.path / name for name in names if (self.path / name).is_file()), None)
+        return found or self._alike([name.lower() for name in names])
+
+    def _alike(self, names: list[str]) -> Path | None:
+        order = {name: place for place, name in enumerate(names)}
+        alike = sorted(path for path in self.path.iterdir() if path.name.lower() in order and path.is_file())
+        return min(alike, key=lambda path: order[path.name.lower()], default=None)
 
     def digest(self, case_id: str) -> str:
         path = self.find(case_id)
@@ -61,20 +71,28 @@ class Command(FileSystem):
 
     Its words may hold {portrait} (PNG), {driver} (MP4), {audio} (WAV), {output} (the file to write), and {case}, {fps},
     {frames}, {prompt}. The output is an MP4; where a case asks for a picture, a PNG. The program starts in the folder
-    that the benchmark was started in.
+    that the benchmark was started in. What it printed is kept where it fails: RUN/logs/<case id>.txt.
 
     Raises:
-        OptionError: the line is empty, its quotes do not match, or it never names {output}.
+        OptionError: the line is empty, its quotes do not match, it has a placeholder that does not exist, or it never
+            names {output}.
     """
 
     def __init__(self, line: str):
         self.line = line
         self.words = _split(line)
+        unknown = [name for word in self.words for name in _PLACEHOLDER.findall(word) if name not in PLACEHOLDERS]
+        if unknown:
+            known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
+            raise OptionError(
+                f"The command {line!r} asks for {{{unknown[0]}}}, which does not exist: there are {known}; braces that "
+                "are meant for the program itself go into a script."
+            )
         if not any("{output}" in word for word in self.words):
             raise OptionError(f"The command {line!r} lacks {{output}}: it has to be told which file to write.")
 
     def digest(self, case_id: str) -> str:
-        files = [sha256(Path(word)) for word in self.words if Path(word).is_file()]
+        files = [found for word in self.words if (found := _file_digest(word))]
         return hashlib.sha256("\n".join([self.line, *files]).encode()).hexdigest()
 
     def file(self, scene: Scene, work: Path, timeout: float | None = None) -> Path:
@@ -84,32 +102,12 @@ class Command(FileSystem):
         if lacking := sorted(asked - values.keys()):
             raise LeftOut(f"The command asks for {{{lacking[0]}}}, which this case has not.")
         words = [_fill(word, values) for word in self.words]
-        with tempfile.TemporaryFile() as log:
-            self._run(words, log, timeout)
-        if not output.is_file() or output.stat().st_size == 0:
-            raise Failed("The command ended well but wrote no output.")
+        printed = Printed()
+        with _logged(printed, work, scene.case.id):
+            run_program(words, printed, timeout)
+            if not output.is_file() or output.stat().st_size == 0:
+                raise Failed("The command ended well but wrote no output.")
         return output
-
-    def _run(self, words: list[str], log, timeout: float | None) -> None:
-        try:
-            process = subprocess.Popen(
-                words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log, start_new_session=True
-            )
-        except OSError as error:
-            raise Failed(f"The command cannot be started ({error.strerror}: {words[0]}).") from error
-        try:
-            code = process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            raise Failed(f"The command took more than {timeout:g} s and was stopped.") from None
-        finally:
-            _end(process)
-        if code:
-            log.seek(max(0, log.seek(0, os.SEEK_END) - 4096))
-            said = [line for line in log.read().decode("utf-8", "replace").splitlines() if line.strip()]
-            how = f"signal {signal.Signals(-code).name}" if code < 0 else f"status {code}"
-            raise Failed(
-                f"The command ended with {how}: {said[-1].strip()[:LAST_WORDS] if said else 'it said nothing'}"
-            )
 
 
 def command_name(line: str) -> str:
@@ -138,11 +136,28 @@ def _fill(word: str, values: dict[str, str]) -> str:
     return _Braces(word).safe_substitute(values)
 
 
-def _end(process: subprocess.Popen) -> None:
-    """End a program and all that it started."""
-    if process.poll() is None or os.name == "posix":
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            process.kill()
-    process.wait()
+@contextmanager
+def _logged(printed: Printed, work: Path, case_id: str) -> Iterator[None]:
+    """Keep what a program printed where it fails, beside the folder of this process in which it works."""
+    run = next((folder.parent for folder in work.parents if folder.name.startswith(work_prefix())), None)
+    if run is None:
+        yield
+        return
+    log = run / LOGS / f"{case_id}.txt"
+    log.unlink(missing_ok=True)
+    try:
+        yield
+    except BaseException as error:
+        if text := printed.text:
+            write_whole(log, text)
+            if isinstance(error, Failed):
+                raise Failed(f"{error} (what it printed: {LOGS}/{log.name})") from error
+        raise
+
+
+def _file_digest(word: str) -> str | None:
+    """SHA-256 of the file that a word names, None where it names none that can be read."""
+    try:
+        return sha256(Path(word)) if Path(word).is_file() else None
+    except (OSError, ValueError):
+        return None

@@ -4,15 +4,19 @@ A system is named on the command line by a word:
 
     mien:mini, mien:prior, mien:warp, mien:still, mien:FOLDER   this project's own
     folder:PATH                                                 finished videos, PATH/<case id>.mp4
-    command:"prog {portrait} {driver} {audio} {output}"          any program, started once a case, without a shell
+    command:"prog {portrait} {driver} {output}"                  any program, started once a case, without a shell
     still, warp, copy, truth                                     the baselines, and the ground truth
 
-``NAME=`` in front gives it another name in the report.
+A command's words may hold {portrait} (a PNG), {driver} (an MP4), {audio} (a WAV), {output} (the file to write; needed),
+{case} (its id), {fps} and {frames} (what is asked for) and {prompt}. ``NAME=`` in front of a word gives the system that
+name in the report, and its folder.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
+import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -33,7 +37,13 @@ BASELINES = ("still", "warp", "copy")
 
 TRUTH = "truth"
 
-_NAMED = re.compile(r"([A-Za-z0-9][\w.-]*)=(.+)", re.DOTALL)
+OCCUPIED = frozenset(
+    ("suite.yaml", "run-suite.yaml", "inputs.json", "tracks", "logs")
+    + tuple(f"report.{kind}" for kind in ("html", "md", "json", "csv"))
+)
+"""Names in a folder of runs that are no run's."""
+
+_NAMED = re.compile(r"([^\W_][\w.-]*)=(.+)", re.DOTALL)
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -43,11 +53,12 @@ class Failed(Exception):
 
 @dataclass(frozen=True)
 class SystemSpec:
-    """A system as it was named.
+    """A system as it was named: WORD, or NAME=WORD.
 
     Attributes:
-        name: in the report.
-        word: "mien:mini", "folder:out", ...; what `open_system` takes.
+        name: in the report; NAME, else one that is made of the word.
+        word: what `open_system` takes: "mien:mini", "folder:out" or "command:prog {portrait} {driver} {output}", whose
+            placeholders are {portrait}, {driver}, {audio}, {output}, {case}, {fps}, {frames} and {prompt}.
         role: what it is run for.
     """
 
@@ -57,8 +68,9 @@ class SystemSpec:
 
     @property
     def folder(self) -> str:
-        """The name of its run's folder."""
-        return _UNSAFE.sub("-", self.name).strip("-.")[:80] or "system"
+        """The name of its run's folder: ASCII, with a few digits that stand for what is not."""
+        name = _UNSAFE.sub("-", self.name).strip("-.")[:80] or "system"
+        return name if self.name.isascii() else f"{name}-{hashlib.sha256(self.name.encode()).hexdigest()[:6]}"
 
 
 class System(ABC):
@@ -157,7 +169,11 @@ def _fitted(clip: TrackedClip, size: tuple[int, int]) -> Iterator[np.ndarray]:
 
 
 def parse_system(word: str, role: Role = "system") -> SystemSpec:
-    """A system as it is named on the command line. Raises OptionError for a word that names none."""
+    """A system as it is named on the command line.
+
+    Raises:
+        OptionError: the word names none, or its name is taken by a file of the runs.
+    """
     name = None
     if (found := _NAMED.fullmatch(word.strip())) and ":" in found.group(2):
         name, word = found.groups()
@@ -165,9 +181,7 @@ def parse_system(word: str, role: Role = "system") -> SystemSpec:
     if kind == "command":
         from bench.systems.files import command_name
 
-        rest = rest.strip()
-        if len(rest) > 1 and rest[0] == rest[-1] and rest[0] in "'\"":
-            rest = rest[1:-1]
+        rest = _unquoted(rest.strip())
         name = name or command_name(rest)
     elif kind == "folder":
         name = name or f"folder:{Path(rest).name}"
@@ -182,7 +196,21 @@ def parse_system(word: str, role: Role = "system") -> SystemSpec:
             f'There is no system {word!r}: give mien:mini, folder:PATH or command:"PROGRAM {{portrait}} {{driver}} '
             '{output}".'
         )
-    return SystemSpec(name, f"{kind}:{rest}", role)
+    spec = SystemSpec(name, f"{kind}:{rest}", role)
+    if spec.folder.lower() in OCCUPIED:
+        raise OptionError(f"A system cannot be called {name}: runs keep something else under {spec.folder}.")
+    return spec
+
+
+def _unquoted(line: str) -> str:
+    """A command's line without the quotes that stand round the whole of it."""
+    if line[:1] not in ("'", '"'):
+        return line
+    try:
+        words = shlex.split(line)
+    except ValueError:
+        return line
+    return words[0] if len(words) == 1 else line
 
 
 def parse_systems(words: Sequence[str], baselines: bool = True) -> list[SystemSpec]:

@@ -224,6 +224,15 @@ class TestCompare:
         assert code == 2 and "damaged" in err and err.count("\n") == 1
 
 
+def test_help_names_every_setting_and_every_placeholder(mien):
+    from bench.suites.checks import SETTINGS
+    from bench.systems.files import PLACEHOLDERS
+
+    told = " ".join(mien("bench", "run", "--help")[1].split())
+    assert [key for key in SETTINGS if key not in told] == []
+    assert [key for key in PLACEHOLDERS if f"{{{key}}}" not in told] == []
+
+
 def test_a_run_whose_facts_make_no_sense_is_one_sentence(done, tmp_path, mien):
     shutil.copytree(done, tmp_path / "run")
     file = tmp_path / "run" / "still" / "run.json"

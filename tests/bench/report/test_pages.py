@@ -33,6 +33,15 @@ def written(finished, tmp_path_factory):
     return write_report(finished, tmp_path_factory.mktemp("report"))[1]
 
 
+def replaced(data, words):
+    """A report's data with other words in place of its keys and texts."""
+    if isinstance(data, dict):
+        return {words.get(key, key): replaced(value, words) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return type(data)(replaced(value, words) for value in data)
+    return words.get(data, data) if isinstance(data, str) else data
+
+
 class Tags(HTMLParser):
     """Fails on tags that do not nest."""
 
@@ -91,6 +100,12 @@ class TestMarkdown:
 
     def test_figures_stand_with_their_intervals(self, data):
         assert re.search(r"\| mien:mini \| 0\.815 \[0\.\d{3}, 0\.\d{3}\] \|", markdown(data))
+
+    def test_what_others_wrote_is_no_markup(self, data):
+        odd = "<b>x</b> `y` | \x1b[31m"
+        text = markdown(replaced(data, {"mien:mini": odd, "male": odd, str(data["suite"]["name"]): odd}))
+        assert "<" not in text and "\x1b" not in text and not re.search(r"(?<!\\)`", text)
+        assert text.count("&lt;b&gt;x&lt;/b&gt; \\`y\\` \\| [31m") > 4
 
     def test_tables_are_rectangular(self, data):
         blocks = re.findall(r"(?:^\|.*\|\n)+", markdown(data), re.MULTILINE)

@@ -5,6 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from animate import ffmpeg
 from animate.media import VideoWriter, write_image
 from bench.runner.align import keep_file, keep_frames, output_frames
 from bench.systems.system import Failed
@@ -26,6 +27,17 @@ def write(path, count, fps=FPS, size=SIZE):
     return path
 
 
+def with_a_gap(folder, count=8):
+    """Frame n of the first four at n/25 s, of the others 5/25 s later; the file names 25 frames/s and `count` frames."""
+    even, target = write(folder / "even.mp4", count), folder / "gap.mp4"
+    times = "setpts='(N+if(lt(N,4),0,5))/25/TB'"
+    done = ffmpeg.run(
+        [ffmpeg.binary(), "-v", "error", "-i", even, "-vf", times, "-fps_mode", "passthrough", "-crf", "4", target]
+    )
+    assert done.returncode == 0, done.stderr
+    return target
+
+
 def test_what_fits_is_kept_bit_for_bit(tmp_path):
     given = write(tmp_path / "a.mp4", 8)
     assert keep_file(given, 8, FPS, SIZE, tmp_path / "out.mp4") == ()
@@ -43,6 +55,23 @@ def test_as_many_frames_at_another_rate_are_compared_one_by_one(tmp_path):
     (note,) = keep_file(write(tmp_path / "a.mp4", 8, Fraction(30)), 8, FPS, SIZE, tmp_path / "out.mp4")
     assert "one by one" in note
     assert levels(tmp_path / "out.mp4") == list(range(8))
+
+
+def test_a_rate_that_varies_never_fits(tmp_path):
+    (note,) = keep_file(with_a_gap(tmp_path), 8, FPS, SIZE, tmp_path / "out.mp4")
+    assert "varies" in note and "by time" in note
+    assert levels(tmp_path / "out.mp4") == [0, 1, 2, 3, 3, 3, 3, 3]
+
+
+def test_a_rate_that_varies_is_resampled_to_the_rate_that_is_asked_for(tmp_path):
+    (note,) = keep_file(with_a_gap(tmp_path), 26, Fraction(50), SIZE, tmp_path / "out.mp4")
+    assert "50 frames/s are asked for" in note
+    assert levels(tmp_path / "out.mp4")[::2] == [0, 1, 2, 3, 3, 3, 3, 3, 3, 4, 5, 6, 7]
+
+
+def test_a_short_one_of_a_rate_that_varies_is_told(tmp_path):
+    notes = keep_file(with_a_gap(tmp_path), 23, FPS, SIZE, tmp_path / "out.mp4")
+    assert "0.20 s short" in notes[-1] and levels(tmp_path / "out.mp4")[-6:] == [7] * 6
 
 
 def test_a_short_one_stays_at_its_last_frame(tmp_path):

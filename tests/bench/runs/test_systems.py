@@ -28,6 +28,7 @@ class TestNames:
             ("mien:mini", "mien:mini", "mien-mini", "system"),
             ("folder:/a/theirs", "folder:theirs", "folder-theirs", "system"),
             ("mine=folder:/a/theirs", "mine", "mine", "system"),
+            ("系统=folder:/a/theirs", "系统", "system-5b50d7", "system"),
             ("still", "still", "still", "baseline"),
             ("truth", "truth", "truth", "truth"),
         ],
@@ -40,6 +41,30 @@ class TestNames:
         spec = parse_system('x=command:"prog --a=b {output}"')
         assert spec.name == "x" and spec.word == "command:prog --a=b {output}"
         assert parse_system("command:prog {output}").name.startswith("command:prog-")
+
+    @pytest.mark.parametrize(
+        ("line", "kept"),
+        [
+            ('"my tools/tool.sh" {driver} "{output}"', '"my tools/tool.sh" {driver} "{output}"'),
+            ("'my tools/tool.sh' '{output}'", "'my tools/tool.sh' '{output}'"),
+            ('"bash -c \\"a b\\" {output}"', 'bash -c "a b" {output}'),
+        ],
+    )
+    def test_only_quotes_round_the_whole_command_are_taken_off(self, line, kept):
+        assert parse_system(f"x=command:{line}").word == f"command:{kept}"
+
+    @pytest.mark.parametrize(
+        "name",
+        ["suite.yaml", "run-suite.yaml", "report.json", "Report.HTML", "report.md", "report.csv", "tracks", "logs"]
+        + ["inputs.json"],
+    )
+    def test_names_of_what_else_is_in_a_folder_of_runs_are_refused(self, name):
+        with pytest.raises(OptionError, match=f"cannot be called {name}"):
+            parse_system(f"{name}=folder:/a/theirs")
+
+    def test_names_in_other_scripts_have_folders_of_their_own(self):
+        folders = {parse_system(f"{name}=folder:/a").folder for name in ("系统", "日本", "Größe", "Gräße", "Gre")}
+        assert len(folders) == 5 and all(folder.isascii() for folder in folders)
 
     @pytest.mark.parametrize("word", ["mini", "mien:", "folder:", "", "=x", "ftp:x"])
     def test_other_words_are_refused(self, word):
@@ -60,6 +85,17 @@ class TestFolder:
     def test_a_file_is_found_by_the_cases_id(self, scene, tmp_path):
         (tmp_path / f"{scene.case.id}.webm").write_bytes(b"x")
         assert open_system(f"folder:{tmp_path}").file(scene, tmp_path).suffix == ".webm"
+
+    @pytest.mark.parametrize("name", ["self--nod.MP4", "Self--Nod.mp4"])
+    def test_upper_and_lower_case_are_one(self, tmp_path, name):
+        (tmp_path / name).write_bytes(b"x")
+        assert open_system(f"folder:{tmp_path}").find("self--nod") == tmp_path / name
+
+    def test_the_name_as_it_is_written_comes_before_one_in_another_case(self, tmp_path):
+        for name in ("a.MP4", "a.gif"):
+            (tmp_path / name).write_bytes(b"x")
+        folder = open_system(f"folder:{tmp_path}")
+        assert (folder.find("a").name, folder.find("A").name) == ("a.gif", "a.MP4")
 
     def test_a_missing_file_is_a_failure(self, scene, tmp_path):
         with pytest.raises(Failed, match=f"{scene.case.id}.mp4"):
@@ -86,9 +122,9 @@ class TestCommand:
 
     def test_no_shell_sees_its_words(self, scene, tmp_path, program):
         marker = tmp_path / "marker"
-        line = program("open(ARGV[0], 'w').write(ARGV[1])", "{output} '$(touch " + str(marker) + "); {other} {case}'")
+        line = program("open(ARGV[0], 'w').write(ARGV[1])", "{output} '$(touch " + str(marker) + "); ${other} {case}'")
         output = open_system(line).file(scene, tmp_path)
-        assert output.read_text() == f"$(touch {marker}); {{other}} {scene.case.id}" and not marker.exists()
+        assert output.read_text() == f"$(touch {marker}); ${{other}} {scene.case.id}" and not marker.exists()
 
     def test_a_crash_is_told_with_its_last_words(self, scene, tmp_path, program):
         with pytest.raises(Failed, match="status 1: RuntimeError: out of cheese"):
@@ -125,6 +161,17 @@ class TestCommand:
     def test_a_line_that_cannot_work_is_refused(self, line):
         with pytest.raises(OptionError):
             open_system(f"command:{line}")
+
+    @pytest.mark.parametrize("braces", ["", "${HOME}", "${home}", "{print $1}", "{1}", "{}", "{ true; }"])
+    def test_a_misspelt_placeholder_is_told_and_a_shells_braces_are_not_taken_for_one(self, braces):
+        with pytest.raises(
+            OptionError, match="asks for {portriat}, .* there are {portrait}, {driver}, {audio}, {output}"
+        ):
+            open_system(f"command:bash -c 'x {braces} --source={{portriat}}' {{output}}")
+
+    @pytest.mark.parametrize("word", ["x" * 300, "x/" * 3000])
+    def test_a_word_that_cannot_be_a_files_name_is_a_word(self, word):
+        assert len(open_system(f"command:bash -c '{word}' {{output}}").digest("a")) == 64
 
     def test_the_digest_follows_its_script(self, tmp_path):
         script = tmp_path / "a.py"
