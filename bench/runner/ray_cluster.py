@@ -34,6 +34,17 @@ def missing() -> str | None:
     return None if find_spec("ray") else "Ray is not installed: pip install 'mien[scale]'."
 
 
+def check_cluster(address: str) -> None:
+    """OptionError where Ray is not installed, or nobody listens at the address."""
+    if (lacking := missing()) is not None:
+        raise OptionError(lacking)
+    if address != "auto":
+        try:
+            _knock(address)
+        except (OSError, ValueError) as error:
+            raise OptionError(_unusable(address, error)) from error
+
+
 def run_ray(job: Job, tasks: Sequence[Task], jobs: int | None, address: str) -> Iterator[dict[str, Any]]:
     """By the actors of a cluster, in the order in which they finish.
 
@@ -47,8 +58,7 @@ def run_ray(job: Job, tasks: Sequence[Task], jobs: int | None, address: str) -> 
     Raises:
         OptionError: Ray is not installed, or the cluster cannot be reached.
     """
-    if (lacking := missing()) is not None:
-        raise OptionError(lacking)
+    check_cluster(address)
     import ray
 
     started = _connect(ray, address)
@@ -68,7 +78,6 @@ def _connect(ray, address: str) -> bool:
     options = {"runtime_env": {"env_vars": ONE_THREAD}, "log_to_driver": False, "logging_level": "ERROR"}
     try:
         if address != "auto":
-            _knock(address)
             ray.init(address=address, **options)
             return True
         try:
@@ -76,10 +85,12 @@ def _connect(ray, address: str) -> bool:
         except ConnectionError:
             ray.init(address="local", include_dashboard=False, **options)
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        raise OptionError(
-            f"The Ray cluster {address} cannot be used ({' '.join(str(error).split())[:200]})."
-        ) from error
+        raise OptionError(_unusable(address, error)) from error
     return True
+
+
+def _unusable(address: str, error: Exception) -> str:
+    return f"The Ray cluster {address} cannot be used ({' '.join(str(error).split())[:200]})."
 
 
 def _knock(address: str) -> None:

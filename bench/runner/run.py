@@ -98,6 +98,10 @@ def run_suite(
         raise OptionError("No system is named: give at least one.")
     opened = {spec.word: open_system(spec.word) for spec in specs}
     check_claim(out, suite, specs)
+    if ray is not None:
+        from bench.runner.ray_cluster import check_cluster
+
+        check_cluster(ray)
     states = suite.check()
     out.mkdir(parents=True, exist_ok=True)
     sweep(out)

@@ -39,3 +39,4 @@ def test_a_cluster_that_is_not_there_is_told(self_suite, tmp_path):
         ray.shutdown()
     with pytest.raises(OptionError, match="cannot be used"):
         run_suite(self_suite, ["still"], tmp_path, baselines=False, ray="127.0.0.1:1")
+    assert not list(tmp_path.iterdir())
