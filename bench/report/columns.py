@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -75,7 +76,7 @@ def columns(runs: Sequence[Run], cases: Sequence[str]) -> list[Column]:
 def _column(name: str, runs: Sequence[Run], cases: Sequence[str]) -> Column:
     column = Column(name, _facts(name, runs), {run.name: {} for run in runs}, {run.name: set() for run in runs})
     found = {case: _given(name, runs, case) for case in cases}
-    penalty = _penalty(column, [value for given in found.values() for value in given.values()])
+    penalties = {run.name: _penalty(column, found, run.name) for run in runs}
     for case, given in found.items():
         if not given:
             column.unfit += 1
@@ -83,8 +84,8 @@ def _column(name: str, runs: Sequence[Run], cases: Sequence[str]) -> Column:
         for run in runs:
             if run.name in given:
                 column.values[run.name][case] = given[run.name]
-            elif penalty is not None and _is_charged(run, case, name):
-                column.values[run.name][case] = penalty
+            elif penalties[run.name] is not None and _is_charged(run, case, name):
+                column.values[run.name][case] = penalties[run.name]
                 column.charged[run.name].add(case)
     if not any(column.values.values()):
         column.reasons = _reasons(name, runs)
@@ -101,10 +102,28 @@ def _given(name: str, runs: Sequence[Run], case: str) -> dict[str, float]:
     }
 
 
-def _penalty(column: Column, given: list[float]) -> float | None:
+def _penalty(column: Column, found: Mapping[str, Mapping[str, float]], system: str) -> float | None:
+    """What a system's failure counts as."""
     if column.facts["failed"] is not None:
         return float(column.facts["failed"])
-    return None if column.facts["direction"] is None else max(given, key=column.badness, default=None)
+    given = [value for values in found.values() for value in values.values()]
+    own = [values[system] for values in found.values() if system in values]
+    return worst(column.facts["direction"], given, own)
+
+
+def worst(direction: str | None, given: Sequence[float], own: Sequence[float]) -> float | None:
+    """The worst of the values that are given; None without any, or where nobody knows what is better.
+
+    Of a metric whose best value lies in the middle it is moved to the side on which the system's own values lie, so
+    that it cannot make up for them.
+    """
+    if direction is None or not given:
+        return None
+    value = max(given, key=lambda each: badness(direction, each))
+    target = {"one": 1.0, "zero": 0.0}.get(direction)
+    if target is None or not own:
+        return value
+    return target + math.copysign(abs(value - target), sum(own) / len(own) - target)
 
 
 def _is_charged(run: Run, case: str, metric: str) -> bool:

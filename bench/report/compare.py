@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from animate.errors import MediaError, OptionError
-from bench.report.columns import badness
+from bench.report.columns import NEEDS, badness, worst
 from bench.report.stats import LEAST, holm, paired
 from bench.report.summary import BENCHMARK, SCHEMA
 from bench.report.text import ARROWS, decimals, figure
@@ -74,8 +74,8 @@ def compare(a: Mapping[str, Any], b: Mapping[str, Any], name_a: str, name_b: str
     """Test two systems on the cases that both finished.
 
     A paired bootstrap interval of the mean gain and a Wilcoxon signed-rank test, Holm-corrected over the metrics.
-    Cases count whose inputs are the same files; those that one system failed on count where the metric sets a value
-    for failures, else they are only told.
+    Cases count whose inputs are the same files. A system that failed on one, or whose output has no value where the
+    other's has, is charged as in a report: with the metric's value for failures, else with the worst of both.
 
     Args:
         a, b: reports (`read_report`).
@@ -84,7 +84,8 @@ def compare(a: Mapping[str, Any], b: Mapping[str, Any], name_a: str, name_b: str
     Returns:
         a, b, suite; cases: {"same", "only_a", "only_b", "other_inputs", "failed_a", "failed_b"};
         metrics: name -> direction, unit, n, a, b (means over those n), gain, low, high (of b over a, positive is
-        better), wins, losses, p, p_holm, verdict ("a", "b", "none", "too few");
+        better), wins, losses, ranks (1 where they speak for b, -1 for a), p, p_holm, charged_a, charged_b (cases),
+        verdict ("a", "b", "none", "too few", and "mixed" where the ranks speak for one and the mean for the other);
         sets: metrics of all clips together -> a, b, without a test.
     """
     records_a, records_b = _records(a, name_a), _records(b, name_b)
@@ -94,10 +95,9 @@ def compare(a: Mapping[str, Any], b: Mapping[str, Any], name_a: str, name_b: str
     for name, facts in a["metrics"].items():
         if facts["direction"] is None or facts["of_sets"] or name not in b["metrics"]:
             continue
-        pairs = [(_value(records_a[c], name, facts), _value(records_b[c], name, facts)) for c in same]
-        pairs = [pair for pair in pairs if None not in pair]
+        pairs, charged = _pairs(name, facts, [(records_a[c], records_b[c]) for c in same])
         if pairs:
-            metrics[name] = _test(facts, pairs)
+            metrics[name] = _test(facts, pairs) | {"charged_a": charged[0], "charged_b": charged[1]}
     corrected = holm({name: told["p"] for name, told in metrics.items() if told["p"] is not None})
     for name, told in metrics.items():
         told["p_holm"] = corrected.get(name)
@@ -128,10 +128,7 @@ def format_comparison(found: Mapping[str, Any]) -> str:
     if cases["other_inputs"]:
         lines.append(f"Not counted: {cases['other_inputs']} cases whose input files differ between the reports.")
     if cases["failed_a"] or cases["failed_b"]:
-        lines.append(
-            f"A failed on {cases['failed_a']} and B on {cases['failed_b']} of them; a failed case counts only in "
-            "metrics that set a value for it."
-        )
+        lines.append(f"A failed on {cases['failed_a']} and B on {cases['failed_b']} of them.")
     rows = [["metric", "cases", "A", "B", "B better by", "95 % interval", "B wins", "p", "p (Holm)", ""]]
     rows += [_row(name, told) for name, told in found["metrics"].items()]
     words = [list(row) for row in rows]
@@ -143,6 +140,10 @@ def format_comparison(found: Mapping[str, Any]) -> str:
         "Gains are positive where B is better; for metrics that should be near one or zero they are of the distance "
         f"from there. p: Wilcoxon signed-rank over cases; corrected over {len(found['metrics'])} metrics after Holm."
     )
+    charged = {name: told for name, told in found["metrics"].items() if told["charged_a"] or told["charged_b"]}
+    if charged:
+        counts = ", ".join(f"{name} {told['charged_a']} and {told['charged_b']}" for name, told in charged.items())
+        lines.append(f"Cases of A and B that failed or gave nothing to measure, and count with the worst: {counts}.")
     if found["metrics"] and max(told["n"] for told in found["metrics"].values()) < 6:
         lines.append("With fewer than 6 cases this test can show no difference at p < 0.05: run more cases.")
     return "\n".join(lines)
@@ -158,9 +159,38 @@ def _same_inputs(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
     return a.get("inputs") is None or b.get("inputs") is None or a["inputs"] == b["inputs"]
 
 
-def _value(record: Mapping[str, Any], metric: str, facts: Mapping[str, Any]) -> float | None:
-    value = record["values"].get(metric) if record["status"] == "ok" else None
-    return facts["failed"] if value is None and record["status"] == "failed" else value
+def _pairs(
+    metric: str, facts: Mapping[str, Any], records: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]
+) -> tuple[list[tuple[float, float]], list[int]]:
+    """Both systems' values of a case, and how many stand for a failure of A and of B.
+
+    As in a report: who failed, or whose output has no value where the other's has, is charged.
+    """
+    found = [tuple(_value(record, metric) for record in both) for both in records]
+    given = [value for values in found for value in values if value is not None]
+    penalties = []
+    for side in (0, 1):
+        own = [values[side] for values in found if values[side] is not None]
+        bad = worst(facts["direction"], given, own)
+        penalties.append(bad if facts["failed"] is None else float(facts["failed"]))
+    pairs, charged = [], [0, 0]
+    for values, both in zip(found, records, strict=True):
+        if values == (None, None):
+            continue
+        lost = [value is None for value in values]
+        if any(lost[side] and not _is_charged(both[side], metric) for side in (0, 1)):
+            continue
+        pairs.append(tuple(penalties[side] if lost[side] else values[side] for side in (0, 1)))
+        charged = [charged[side] + lost[side] for side in (0, 1)]
+    return pairs, charged
+
+
+def _value(record: Mapping[str, Any], metric: str) -> float | None:
+    return record["values"].get(metric) if record["status"] == "ok" else None
+
+
+def _is_charged(record: Mapping[str, Any], metric: str) -> bool:
+    return record["status"] == "failed" or not record.get("not_computed", {}).get(metric, "").startswith(NEEDS)
 
 
 def _test(facts: Mapping[str, Any], pairs: list[tuple[float, float]]) -> dict[str, Any]:
@@ -179,6 +209,7 @@ def _test(facts: Mapping[str, Any], pairs: list[tuple[float, float]]) -> dict[st
         "high": gain["high"],
         "wins": told.wins,
         "losses": told.losses,
+        "ranks": told.ranks,
         "p": told.p,
     }
 
@@ -186,9 +217,11 @@ def _test(facts: Mapping[str, Any], pairs: list[tuple[float, float]]) -> dict[st
 def _verdict(told: Mapping[str, Any]) -> str:
     if told["n"] < LEAST:
         return "too few"
-    if told["p_holm"] >= EVIDENCE or told["gain"] == 0:
+    if told["p_holm"] >= EVIDENCE or told["ranks"] == 0:
         return "none"
-    return "b" if told["gain"] > 0 else "a"
+    if told["gain"] * told["ranks"] <= 0:
+        return "mixed"
+    return "b" if told["ranks"] > 0 else "a"
 
 
 def _sets(a: Mapping[str, Any], b: Mapping[str, Any], name_a: str, name_b: str) -> dict[str, dict]:
@@ -204,6 +237,7 @@ def _row(name: str, told: Mapping[str, Any]) -> list[str]:
     d = decimals([told["a"], told["b"], told["gain"]])
     interval = "-" if told["low"] is None else f"[{told['low']:+.{d}f}, {told['high']:+.{d}f}]"
     words = {"a": "A better", "b": "B better", "none": "no difference shown", "too few": "too few cases"}
+    words["mixed"] = "mixed: most cases and the mean disagree"
     return [
         f"{name} {ARROWS[told['direction']]}",
         str(told["n"]),

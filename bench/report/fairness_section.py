@@ -28,7 +28,7 @@ def fairness_section(data: Mapping[str, Any]) -> str:
     for system, facts in data["systems"].items():
         gaps = shown_gaps(data["fairness"], system)
         if facts["role"] == "system" or gaps:
-            words = "; ".join(gap_sentence(*gap) for gap in gaps) or no_gap(data)
+            words = "; ".join(gap_sentence(*gap) for gap in gaps) or no_gap(data, system)
             said.append(f"<li><b>{escape(system)}</b>: {escape(words)}.</li>")
     parts = [f'<p class="legend">{escape(ABOUT)}</p><ul>{"".join(said)}</ul>']
     parts += [_gaps(data, name) for name, facts in data["systems"].items() if facts["role"] == "system"]

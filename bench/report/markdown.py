@@ -87,5 +87,5 @@ def _fairness(data: Mapping[str, Any]) -> list[str]:
         if facts["role"] == "truth":
             continue
         found = [gap_sentence(*gap) for gap in shown_gaps(data["fairness"], system)]
-        said.append(f"{system}: {'; '.join(found) if found else no_gap(data)}.")
+        said.append(f"{system}: {'; '.join(found) if found else no_gap(data, system)}.")
     return ["", "## Groups", "", *_list(said)]

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import comb
 
 import numpy as np
 from scipy.special import ndtr, ndtri
+from scipy.stats import rankdata, wilcoxon
 from scipy.stats import t as student
-from scipy.stats import wilcoxon
 
 RESAMPLES = 2000
 """Bootstrap samples and permutations."""
@@ -51,12 +52,14 @@ class Paired:
         gain: mean gain of the second over the first; positive is better.
         wins, losses: videos on which the second is better or worse.
         p: two-sided, of the signed-rank test; None for fewer than ``LEAST`` videos.
+        ranks: 1 where that test speaks for the second, -1 for the first, 0 for neither.
     """
 
     gain: Estimate
     wins: int
     losses: int
     p: float | None
+    ranks: int = 0
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,8 @@ def paired(first: Sequence[float], second: Sequence[float]) -> Paired | None:
         p = None
     else:
         p = float(wilcoxon(different).pvalue) if len(different) else 1.0
-    return Paired(estimate(gains), int((gains > 0).sum()), int((gains < 0).sum()), p)
+    ranks = int(np.sign((np.sign(different) * rankdata(np.abs(different))).sum()))
+    return Paired(estimate(gains), int((gains > 0).sum()), int((gains < 0).sum()), p, ranks)
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
@@ -154,6 +158,11 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[name]))
         corrected[name] = largest
     return {name: corrected[name] for name in p_values}
+
+
+def least_chance(first: int, second: int) -> float:
+    """The smallest p that `gap` can have for two groups of so many values: all of one lie above all of the other."""
+    return max((1 + (first == second)) / comb(first + second, first), 1 / (1 + RESAMPLES))
 
 
 def gap(groups: Mapping[str, Sequence[float]]) -> Gap | None:

@@ -173,12 +173,13 @@ def _table(runs: Sequence[Run], made: Sequence[Column], cases: Sequence[str]) ->
         row = table[run.name] = {}
         for column in made:
             if column.facts["of_sets"]:
-                done = [case for case in cases if case in run.records and run.records[case].status == "ok"]
-                found = estimate_set(column.name, run, done)
+                tried = [run.records[case] for case in cases if case in run.records]
+                found = estimate_set(column.name, run, [record.case for record in tried if record.status == "ok"])
+                charged = sum(record.status == "failed" for record in tried)
             else:
                 values = [value for case, value in column.values[run.name].items() if case in chosen]
                 found = _figures(estimate(values))
-            charged = len(column.charged[run.name] & chosen)
+                charged = len(column.charged[run.name] & chosen)
             row[column.name] = None if found is None else found | {"charged": charged}
     return table
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.report.columns import badness
 from bench.report.fairness import EVIDENCE
+from bench.report.stats import least_chance
 
 Table = Mapping[str, Mapping[str, Mapping[str, Any] | None]]
 """System -> metric -> figure, as in `bench.report.summary.summarise`."""
@@ -33,7 +34,8 @@ LEGEND = (
     "Each figure is the mean over cases with its 95 % bootstrap interval over cases; ↑ higher, ↓ lower, →1 nearer to "
     "one, →0 nearer to zero is better. Cases that share a portrait or a driver are not independent: the intervals "
     "speak of these cases. †n: n of the cases failed or gave nothing to measure; they count with the metric's value "
-    "for failures, or the worst value that any row has on any case, so that a failure never improves a mean."
+    "for failures, or the worst value that any row has on any case, so that a failure never improves a mean. Figures "
+    "of all clips together leave them out: such a row is never called the best."
 )
 
 
@@ -106,7 +108,9 @@ def best_systems(data: Mapping[str, Any], table: Table, metric: str) -> set[str]
     """The systems under test whose mean is best; none where there is no one to beat."""
     direction = data["metrics"][metric]["direction"]
     asked = [n for n, facts in data["systems"].items() if facts["role"] != "truth" and n not in ("still", "copy")]
-    means = {name: row["mean"] for name in asked if (row := table[name].get(metric))}
+    all_clips = data["metrics"][metric]["of_sets"]
+    rows = {name: row for name in asked if (row := table[name].get(metric))}
+    means = {name: row["mean"] for name, row in rows.items() if not (all_clips and row["charged"])}
     if direction is None or len(means) < 2:
         return set()
     bad = {name: badness(direction, mean) for name, mean in means.items()}
@@ -173,10 +177,19 @@ def group_sizes(groups: Mapping[str, Mapping[str, Any]]) -> str:
     )
 
 
-def no_gap(data: Mapping[str, Any]) -> str:
+def no_gap(data: Mapping[str, Any], system: str) -> str:
     """What is said of a system without a gap: that none was shown, or that none could be."""
-    enough = [sum(not size["few"] for size in told["groups"].values()) > 1 for told in data["fairness"].values()]
-    return f"no gap with corrected p < {EVIDENCE:g}" if any(enough) else "too few portraits in each group to compare"
+    least = 1.0
+    for told in data["fairness"].values():
+        sizes = sorted(size["portraits"] for size in told["groups"].values() if not size["few"])
+        tested = sum(facts["gap"] is not None for facts in told["systems"].get(system, {}).get("metrics", {}).values())
+        if len(sizes) > 1 and tested:
+            least = min(least, tested * least_chance(*sizes[-2:]))
+    if least == 1.0:
+        return "too few portraits in each group to compare"
+    if least >= EVIDENCE:
+        return f"too few portraits in each group to show a gap: at best corrected p {least:.2f}"
+    return f"no gap with corrected p < {EVIDENCE:g}"
 
 
 def gap_sentence(attribute: str, metric: str, gap: Mapping[str, Any]) -> str:

@@ -6,7 +6,8 @@ import pytest
 from bench.report.columns import columns
 from bench.report.fairness import fairness, shown_gaps
 from bench.report.runs import load_runs
-from bench.report.summary import case_names
+from bench.report.summary import case_names, summarise
+from bench.report.text import no_gap
 
 from .conftest import CASES, write_case, write_run
 
@@ -65,3 +66,12 @@ def test_no_groups_no_table(tmp_path):
     write_case(folder, CASES[0], {"identity": 0.5}, groups={"gender": "female"})
     write_case(folder, CASES[1], {"identity": 0.5}, groups={})
     assert look(tmp_path) == {}
+
+
+@pytest.mark.parametrize(("each", "said"), [(3, "too few portraits in each group to show a gap"), (8, "no gap with")])
+def test_what_could_never_be_shown_is_not_called_no_gap(tmp_path, each, said):
+    names = [f"face{i}" for i in range(2 * each)]
+    folder = write_run(tmp_path, "one", suite={"name": "s", "metrics": ["identity"], "cases": names})
+    for i, name in enumerate(names):
+        write_case(folder, name, {"identity": 0.5 + 0.01 * i}, portrait=name, groups={"tone": ("light", "dark")[i % 2]})
+    assert no_gap(summarise(tmp_path), "one").startswith(said)

@@ -83,6 +83,25 @@ class TestFailures:
         write_case(tmp_path / "one", CASES[0], {}, status="failed", error="no picture")
         assert values_of(tmp_path, "face_count").values["one"] == {CASES[0]: 0.0}
 
+    def test_do_not_make_up_for_errors_on_the_other_side(self, tmp_path):
+        for name, value in (("sharp", 1.5), ("crashes", 1.5), ("blurred", 0.0)):
+            write_run(tmp_path, name)
+            for i, case in enumerate(CASES[:4]):
+                failed = name == "crashes" and i == 3
+                facts = {"status": "failed", "error": "crashed"} if failed else {}
+                write_case(tmp_path / name, case, {"flicker": None if failed else value}, **facts)
+        table = summarise(tmp_path)["table"]
+        assert table["crashes"]["flicker"]["mean"] > table["sharp"]["flicker"]["mean"] == 1.5
+
+    def test_are_told_beside_figures_of_all_clips_and_never_the_best(self, finished):
+        from bench.report.text import best_systems
+
+        data = summarise(finished)
+        table = data["table"]
+        assert table["worse"]["frechet_dlib"]["charged"] == 1 and table["mien:mini"]["frechet_dlib"]["charged"] == 0
+        table["worse"]["frechet_dlib"]["mean"] = 0.0
+        assert "worse" not in best_systems(data, table, "frechet_dlib")
+
     def test_of_everybody_count_for_nobody(self, tmp_path):
         write_case(write_run(tmp_path, "one"), CASES[0], {}, status="failed", error="crashed")
         assert summarise(tmp_path)["table"]["one"]["identity"] is None
