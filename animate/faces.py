@@ -239,6 +239,13 @@ def select_face(faces: Sequence[Face], selector: int | str | np.ndarray = 0, ima
     return faces[index]
 
 
+def check_order(selector: object) -> None:
+    """OptionError where a face is not chosen by an index or an order; no file is looked at."""
+    if not isinstance(selector, str) or len(selector) > 100:
+        raise OptionError("A face is chosen by a number or an order: largest, left, right, left-to-right:N.")
+    _ordered((), selector)
+
+
 def _ordered(faces: Sequence[Face], selector: str) -> tuple[list[Face], int]:
     """Split "order:N" into the faces in that order and N."""
     order, _, number = selector.strip().lower().partition(":")

@@ -257,6 +257,8 @@ def _say_other(error: Exception) -> int:
         return _say(error, "interrupted, nothing was written.", EXIT_INTERRUPTED)
     if callable(getattr(error, "format_message", None)):
         message = error.format_message()
+        if not message:  # the help that was shown instead says it all
+            return EXIT_ERROR
         return _say(error, message if message.endswith((".", "?")) else f"{message}.", EXIT_ERROR)
     if isinstance(error, OSError) and error.filename is not None:
         sentence = f"{error.filename} cannot be used ({error.strerror}): check the path, its permissions and its disk."

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from animate.errors import OptionError
+from animate.errors import MediaError, OptionError
 
 from .cli_options import PlainJson
 
@@ -81,7 +81,10 @@ def examine(path: Path, trust: Path | None = None) -> Verdict:
 def _with_signature(path: Path, origin: Origin, anchors: bytes | None) -> Verdict:
     from animate.signing import TEST_ISSUER, read_manifest
 
-    store = read_manifest(path, {"jpeg": ".jpg"}.get(origin.kind, f".{origin.kind}"), anchors)
+    try:
+        store = read_manifest(path, {"jpeg": ".jpg"}.get(origin.kind, f".{origin.kind}"), anchors)
+    except MediaError as error:
+        return Verdict(str(path), "broken", origin.facts, None, [str(error)])
     if store is None:
         return Verdict(str(path), "broken", origin.facts, None, ["The manifest is empty or damaged."])
     manifest = store["manifests"][store["active_manifest"]]
@@ -140,7 +143,7 @@ def _of_signature(found: Verdict) -> str:
     if found.state == "broken":
         return f"Signature (C2PA): broken: {'; '.join(found.problems) or 'the file was changed after it was signed'}."
     name = ", ".join(dict.fromkeys(text for text in (who["signer"], who["issuer"]) if text)) or "somebody unnamed"
-    text = f"Signature (C2PA): valid, by {name}; the file is unchanged since."
+    text = f"Signature (C2PA): valid, by {name}; picture and sound are unchanged since."
     if who["trusted"]:
         return f"{text} The certificate is trusted."
     if who["test_certificate"]:

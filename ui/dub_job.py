@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from animate.errors import OptionError
 
-from . import options as words
 from .console import Progress
 from .drawing import in_a_row, note_faults, write_video
 from .paths import check_output, check_video_output, require_file, require_video
@@ -35,12 +34,18 @@ class DubJob(SpeechJob):
     acting: TalkOptions = field(init=False)
 
     def __post_init__(self) -> None:
+        from animate.faces import check_order
         from animate.retarget import STRENGTHS
         from talking_face.playback import DubOptions
         from talking_face.talker import TalkOptions
 
-        if words.face_reference(self.face) is not None:
-            raise OptionError("--face takes a number or an order here: largest, left, right, left-to-right:N.")
+        try:
+            check_order(self.face)
+        except OptionError:
+            raise OptionError(
+                f"--face takes a number or an order here, not {str(self.face)[:60]!r}: largest, left, right, "
+                "left-to-right:N."
+            ) from None
         if self.method not in ("mini", "prior"):
             raise OptionError(f"Unknown method {self.method!r} for dubbing: choose mini or prior.")
         super().__post_init__()

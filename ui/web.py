@@ -83,6 +83,7 @@ def served(settings: Settings) -> Iterator[Served]:
 def build(settings: Settings, work: Path) -> tuple[gradio.Blocks, Stage]:
     """The page itself, and its live part, whose routes the server needs as well."""
     from animate.animator import model_folder
+    from animate.device import check_device
 
     from .web_about import CONSENT, about_tab
     from .web_edit import Studio, edit_tab
@@ -93,6 +94,7 @@ def build(settings: Settings, work: Path) -> tuple[gradio.Blocks, Stage]:
     from .web_tabs import animate_tab, dub_tab, talk_tab
 
     model_folder(settings.model)
+    check_device(settings.device)
     page = Page(work, settings.limits, settings.model, settings.device)
     studio = Studio(page)
     stage = Stage(page, studio)

@@ -9,6 +9,7 @@ from typing import Any
 
 from gradio.components.base import Component
 
+from .cli_options import LAST_SEED
 from .web_page import Page
 from .web_parts import Outputs, gr
 
@@ -54,7 +55,11 @@ def drawing_tab(page: Page, name: str, what: str, hint: str) -> Iterator[Drawing
     for filled in tab.filled:
         events.append(filled.then(tab.fn, tab.inputs, outputs.all, api_visibility="private", **DRAWING))
         filled.then(**show)
-    ended = stop.click(page.cancel, None, outputs.status, cancels=events, queue=False, api_visibility="private")
+
+    def cancel(request: gr.Request) -> str:
+        return page.cancel(name, request)
+
+    ended = stop.click(cancel, None, outputs.status, cancels=events, queue=False, api_visibility="private")
     ended.then(page.cancelled, None, outputs.status, queue=False, show_progress="hidden", api_visibility="private")
 
 
@@ -71,7 +76,7 @@ def how_drawn(row: str) -> list[Component]:
     return [
         gr.Checkbox(False, label=f"Side by side: {row}"),
         gr.Radio(METHODS, value="mini", label="Drawn by"),
-        gr.Number(0, label="Seed", precision=0, minimum=0),
+        gr.Number(0, label="Seed", precision=0, minimum=0, maximum=LAST_SEED),
     ]
 
 

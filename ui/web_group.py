@@ -82,8 +82,10 @@ def group_tab(page: Page, studio: Studio) -> None:
             source = page.check(portrait, "picture", "picture of several people")
             files = {}
             for path in clips or []:
-                kind = "motion" if path.endswith(".safetensors") else "video"
-                files[Path(path).name] = page.check(path, kind, "clip")
+                kind, name = "motion" if path.endswith(".safetensors") else "video", Path(path).name
+                if name in files:
+                    raise OptionError(f"Two clips are called {name}: rename one of them.")
+                files[name] = page.check(path, kind, "clip")
             return AnimateOptions(
                 source=source,
                 output=folder / f"{output_name(source, 'group')}.mp4",
@@ -91,7 +93,7 @@ def group_tab(page: Page, studio: Studio) -> None:
                 **page.drawing(side_by_side, method, seed),
             )
 
-        yield from page.draw(request, make, animate_job.run, quick_animation)
+        yield from page.draw("group", request, make, animate_job.run, quick_animation)
 
     def look(path: str | None) -> tuple[Any, Any]:
         if not path:
@@ -162,9 +164,10 @@ def group_tab(page: Page, studio: Studio) -> None:
         tab.filled = [shown.load_input_event] if shown else []
 
     private = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
-    portrait.input(lambda path: (*look(path), ""), portrait, [faces, place, cast], **private)
+    queued = private | {"queue": True, "concurrency_limit": 1, "concurrency_id": "edit"}  # the page shows its errors
+    portrait.input(lambda path: (*look(path), ""), portrait, [faces, place, cast], **queued)
     for filled in tab.filled:
-        filled.then(look, portrait, [faces, place], **private)
+        filled.then(look, portrait, [faces, place], **queued)
     faces.select(chosen, portrait, place, **private)
     place.change(show, [portrait, place], faces, **private)
     place.change(lambda text, face: _driver_of(text, face), [cast, place], driver, **private)

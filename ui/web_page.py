@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .report import RunReport
 
 CANCELLED = "Cancelled; nothing was kept."
+ERROR_SHOWN = 20  # seconds; the status keeps the sentence
 
 
 @dataclass
@@ -71,13 +72,13 @@ class Page:
 
     def drawing(self, side_by_side: bool, method: str, seed: float) -> dict[str, Any]:
         """Options that every tab has, and those that the server's owner chose."""
-        chosen = {"side_by_side": side_by_side, "method": method, "seed": int(seed)}
+        chosen = {"side_by_side": side_by_side, "method": method, "seed": int(seed or 0)}
         return {"model": self.model, "device": self.device} | chosen
 
-    def cancel(self, request: gr.Request):
-        """Ends this user's job at its next frame."""
+    def cancel(self, name: str, request: gr.Request) -> str:
+        """Ends this user's job in a tab at its next frame."""
         with self._lock:
-            progress = self._jobs.get(request.session_hash or "")
+            progress = self._jobs.get((request.session_hash or "", name))
         if progress is not None:
             progress.cancel()
         return CANCELLED
@@ -109,6 +110,7 @@ class Page:
 
     def draw(
         self,
+        name: str,
         request: gr.Request,
         make: Callable[[Path], DrawingJob],
         run: Callable[[DrawingJob, WatchedProgress], RunReport],
@@ -116,7 +118,8 @@ class Page:
     ) -> Iterator[tuple[Any, Any, Any, Any]]:
         """Updates of (video, status, command, report): a quick preview first, at the end the result.
 
-        make: the job, which writes into a folder. quick: the job's preview, which writes into that folder as well.
+        name: of the tab's endpoint. make: the job, which writes into a folder. quick: the job's preview, which writes
+        into that folder as well.
         """
         with self._counted(), self.workplace() as folder:
             try:
@@ -128,7 +131,7 @@ class Page:
                 so_far = ""
                 if quick is not None and job.method == "mini":
                     first = Running(lambda progress: preview(quick, job, folder, run, progress), self.limits.minutes)
-                    with self._known(request, first.progress):
+                    with self._known(name, request, first.progress):
                         for stand in first:
                             yield gr.skip(), f"Quick preview. {stand}", gr.skip(), gr.skip()
                     path = first.result
@@ -136,7 +139,7 @@ class Page:
                         so_far = " · shown so far: the quick preview"
                         yield str(path), f"Starting …{so_far}", gr.skip(), gr.skip()
                 running = Running(lambda progress: run(job, progress), self.limits.minutes)
-                with self._known(request, running.progress):
+                with self._known(name, request, running.progress):
                     for stand in running:
                         yield gr.skip(), f"{stand}{so_far}", gr.skip(), gr.skip()
                 report = running.result
@@ -149,7 +152,7 @@ class Page:
             except Exception as error:
                 sentence = self.sentence(error, folder)
                 yield gr.skip(), sentence, gr.skip(), gr.skip()
-                raise gr.Error(sentence, duration=None, print_exception=False) from error
+                raise gr.Error(sentence, duration=ERROR_SHOWN, print_exception=False) from error
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -162,8 +165,8 @@ class Page:
                 self._drawings -= 1
 
     @contextmanager
-    def _known(self, request: gr.Request, progress: WatchedProgress) -> Iterator[None]:
-        key = request.session_hash or ""
+    def _known(self, name: str, request: gr.Request, progress: WatchedProgress) -> Iterator[None]:
+        key = request.session_hash or "", name
         with self._lock:
             self._jobs[key] = progress
         try:

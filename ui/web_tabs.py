@@ -61,13 +61,13 @@ def animate_tab(page: Page) -> None:
                 region=region,
                 relative=relative,
                 strength=strength_words((eyes, brows, lips, jaw, gaze, rotation, translation)),
-                trim_start=trim_start,
+                trim_start=trim_start or 0,
                 trim_end=trim_end or None,
                 **moves,
                 **page.drawing(side_by_side, method, seed),
             )
 
-        yield from page.draw(request, make, animate_job.run, quick_animation)
+        yield from page.draw("animate", request, make, animate_job.run, quick_animation)
 
     hint = "Put a portrait in, choose a motion and press Animate; or click an example."
     with drawing_tab(page, "animate", "Animate", hint) as tab:
@@ -129,7 +129,7 @@ def talk_tab(page: Page) -> None:
                 **page.drawing(side_by_side, method, seed),
             )
 
-        yield from page.draw(request, make, talk_job.run, quick_talk)
+        yield from page.draw("talk", request, make, talk_job.run, quick_talk)
 
     hint = "Put a portrait and a sound in and press Talk; or click an example."
     with drawing_tab(page, "talk", "Talk", hint) as tab:
@@ -191,7 +191,7 @@ def dub_tab(page: Page) -> None:
                 **page.drawing(side_by_side, method, seed),
             )
 
-        yield from page.draw(request, make, dub_job.run, quick_dub)
+        yield from page.draw("dub", request, make, dub_job.run, quick_dub)
 
     hint = "Put a video of a person and a sound in and press Dub; or click the example."
     with drawing_tab(page, "dub", "Dub", hint) as tab:

@@ -33,6 +33,17 @@ def test_version_is_the_installed_one(mien):
     assert code == 0 and out == f"mien {mien_version()}\n"
 
 
+@pytest.mark.parametrize("words", [(), ("motion",), ("bench",)])
+def test_a_command_without_words_shows_its_help_alone(mien, words):
+    _, out, err = mien(*words)
+    assert "Usage: mien" in out + err and "mien: ." not in err
+
+
+def test_a_page_on_a_device_that_is_not_there_is_one_sentence(mien):
+    code, _, err = mien("ui", "--device", "cuda:99", "--no-browser", "--port", "7999")
+    assert code == 2 and "cannot be used here" in err and err.count("\n") == 1
+
+
 def test_help_names_every_command(mien):
     code, out, _ = mien("--help")
     assert code == 0

@@ -67,6 +67,15 @@ def test_a_changed_file_is_broken(mien, drawn, tmp_path):
     assert "broken" in mien("verify", tmp_path / "changed.mp4")[1]
 
 
+@needs_c2pa
+def test_a_damaged_manifest_is_a_verdict(mien, drawn, tmp_path):
+    content = bytearray((drawn / "signed.mp4").read_bytes())
+    content += b"fourteen bytes"
+    (tmp_path / "longer.mp4").write_bytes(content)
+    code, out, err = mien("verify", tmp_path / "longer.mp4", "--json")
+    assert code == 1 and json.loads(out)["state"] == "broken" and json.loads(out)["problems"] and err == ""
+
+
 def test_nothing_is_found_in_an_input(mien, files):
     for name in ("portrait.png", "clip.mp4"):
         assert state_of(mien, files / name) == (

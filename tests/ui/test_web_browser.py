@@ -162,6 +162,25 @@ def test_a_mistake_is_one_sentence_and_no_stack(tab, files):
     assert "Traceback" not in page.content()
 
 
+@pytest.mark.parametrize("name", ["Edit", "Group"])
+def test_a_picture_without_a_face_is_told_at_once(tab, files, name):
+    page = tab(name)
+    put(page, 0, files / "noise.png")
+    expect(page.locator(".toast-body").last).to_contain_text("No face is found in noise.png")
+
+
+def test_cancel_ends_nothing_of_another_tab(tab, files):
+    pytest.importorskip("skimage", reason="the extra `demo` brings the example's portrait")
+    page = tab("Animate")
+    panel(page).get_by_role("button", name="wink", exact=True).click()
+    told(page, "quick preview")
+    open_tab(page, "Talk")
+    page.locator("#talk-cancel").click()
+    expect(status(page)).to_contain_text("Cancelled")
+    open_tab(page, "Animate")
+    expect(status(page)).to_contain_text("frames of 512×512", timeout=90_000)
+
+
 def test_talk(tab, files):
     page = tab("Talk")
     put(page, 1, files / "tone.wav")

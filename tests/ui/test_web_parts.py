@@ -278,7 +278,7 @@ def test_a_page_that_ends_ends_its_jobs(tmp_path):
 
     def watch():
         running = Running(lambda progress: list(progress.follow(_slowly(1000), "drawing", 1000)))
-        with page._known(request, running.progress):
+        with page._known("animate", request, running.progress):
             for _ in running:
                 seen.set()
 

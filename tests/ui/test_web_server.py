@@ -114,6 +114,42 @@ def test_edit_gives_a_picture_and_a_key_frame_that_draws_it(client, files, tmp_p
     assert np.array_equal(read_image(next(tmp_path.glob("frame-*.png"))), drawn)
 
 
+def test_an_empty_number_is_its_default(client, files, motion_file):
+    _, _, command, _ = animate(
+        client, upload(files / "portrait.png"), motion_file=upload(motion_file), seed=None, trim_start=None
+    )
+    assert "--seed" not in command and "--trim-start" not in command
+
+
+def test_a_seed_that_the_command_line_refuses_is_refused(client, files):
+    with pytest.raises(Exception, match="4294967295"):
+        animate(client, upload(files / "portrait.png"), seed=2**40)
+
+
+def test_dub_does_not_tell_which_files_the_server_has(client, files):
+    said = []
+    for face in (__file__, f"{__file__}-not-there"):
+        with pytest.raises(Exception) as told:
+            client.predict(
+                video=upload(files / "clip.mp4"), speech=upload(files / "tone.wav"), face=face, api_name="/dub", **QUICK
+            )
+        said.append(str(told.value).replace(face[:60], "FACE"))
+    assert said[0] == said[1] and "a number or an order" in said[0]
+
+
+def test_two_clips_of_one_name_are_told(client, duo, tmp_path):
+    (tmp_path / "other").mkdir()
+    other = shutil.copy(duo / "slow.mp4", tmp_path / "other" / "slow.mp4")
+    with pytest.raises(Exception, match=r"Two clips are called slow\.mp4"):
+        client.predict(
+            portrait=upload(duo / "duo.png"),
+            cast="left=slow.mp4\nright=slow.mp4",
+            clips=[upload(duo / "slow.mp4"), upload(other)],
+            api_name="/group",
+            **QUICK,
+        )
+
+
 def test_group(client, duo):
     clips = [upload(duo / "slow.mp4")]
     _, _, command, report = client.predict(
