@@ -7,9 +7,9 @@ from typing import Any
 
 from rich import progress
 
-from .console import err_console
+from bench.report.runs import TRUTH
 
-TRUTH = "truth"  # most cases have none, and that is no defect
+from .console import err_console
 
 
 class CaseProgress:
@@ -50,11 +50,11 @@ class CaseProgress:
         if record["status"] == "failed":
             self.failed += 1
             self._console.print(f"[{done}/{total}] {name} failed: {record.get('error')}", markup=False)
-        elif record["status"] == "left out" and record["system"] != TRUTH:
-            if record["case"] not in self._told:
+        elif record["status"] == "left out":
+            if record["system"] != TRUTH and record["case"] not in self._told:  # many cases have no truth
                 self._told.add(record["case"])
                 self._console.print(f"[{done}/{total}] {record['case']} left out: {record.get('error')}", markup=False)
-        elif self._bar is None and record["status"] == "ok":
+        elif self._bar is None:
             self._console.print(f"[{done}/{total}] {name}: ok", markup=False)
         if self._bar is not None:
             failures = f", {self.failed} failed" if self.failed else ""

@@ -179,16 +179,16 @@ def group_sizes(groups: Mapping[str, Mapping[str, Any]]) -> str:
 
 def no_gap(data: Mapping[str, Any], system: str) -> str:
     """What is said of a system without a gap: that none was shown, or that none could be."""
-    least = 1.0
+    reachable = []
     for told in data["fairness"].values():
         sizes = sorted(size["portraits"] for size in told["groups"].values() if not size["few"])
         tested = sum(facts["gap"] is not None for facts in told["systems"].get(system, {}).get("metrics", {}).values())
         if len(sizes) > 1 and tested:
-            least = min(least, tested * least_chance(*sizes[-2:]))
-    if least == 1.0:
+            reachable.append(min(1.0, tested * least_chance(*sizes[-2:])))
+    if not reachable:
         return "too few portraits in each group to compare"
-    if least >= EVIDENCE:
-        return f"too few portraits in each group to show a gap: at best corrected p {least:.2f}"
+    if min(reachable) >= EVIDENCE:
+        return f"too few portraits in each group to show a gap: at best corrected p {min(reachable):.2f}"
     return f"no gap with corrected p < {EVIDENCE:g}"
 
 
