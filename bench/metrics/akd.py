@@ -22,6 +22,7 @@ class AKD(FrameMean):
     unit = "px of a 256 px picture"
     source = "First Order Motion Model (Siarohin et al. 2019), section 4.1, with MediaPipe's 478 points"
     needs = MESH
+    reads_face = True
 
     def measure(self, sample: Sample) -> float | None:
         if sample.output_landmarks is None or sample.truth_landmarks is None:
@@ -42,6 +43,7 @@ class LMD(FrameMean):
     unit = "1e-3 of the picture's sides"
     source = "ExprBench (Wang et al. 2025, FantasyPortrait, section 4), our reading of it"
     needs = MESH
+    reads_face = True
 
     def measure(self, sample: Sample) -> float | None:
         if sample.output_landmarks is None or sample.truth_landmarks is None:

@@ -118,6 +118,16 @@ class Sample:
         return self.truth_landmarks if self.driver is None else self.driver_landmarks
 
     @property
+    def face_expected(self) -> bool:
+        """Whether the output was searched for a face that it should show."""
+        return self.redetected and (self.target is None or self.target_landmarks is not None)
+
+    @property
+    def face_lost(self) -> bool:
+        """Whether it shows none although it should."""
+        return self.face_expected and self.output_landmarks is None
+
+    @property
     def output_descriptor(self) -> np.ndarray | None:
         """dlib's descriptor of the output's face; None where no face was found."""
         return self._descriptor("output", self.output, self.output_landmarks)
@@ -169,7 +179,10 @@ class Metric(ABC):
         takes_reference: the constructor takes the clip's `Reference`.
         failed: the value of a case that a system failed on or gave no file for; None where such a case has no
             value and is only counted as failed.
-        unfit: why a clip that has everything may still have no value.
+        unfit: why a clip that has everything may still have no value, whatever the output.
+        spoilt: why an output may have none where others have one.
+        reads_face: the value comes from the face that is re-detected on the output, so that an output which lost its
+            face too often has none (`bench.metrics.lost`).
     """
 
     name: ClassVar[str]
@@ -181,6 +194,8 @@ class Metric(ABC):
     takes_reference: ClassVar[bool] = False
     failed: ClassVar[float | None] = None
     unfit: ClassVar[str] = "no face to measure"
+    spoilt: ClassVar[str] = "the output shows nothing to measure"
+    reads_face: ClassVar[bool] = False
 
     @classmethod
     def create(cls, reference: Reference) -> Metric:
@@ -198,7 +213,8 @@ class Metric(ABC):
 
     @abstractmethod
     def value(self) -> float | None:
-        """The clip's value so far; None when no frame of the clip was fit to measure."""
+        """The clip's value so far; None when the clip is not fit to measure, whatever the output; NaN when the output
+        is not although the clip is."""
 
     @classmethod
     def badness(cls, value: float) -> float:
@@ -234,10 +250,15 @@ def joined(clips: Sequence[Mapping[str, np.ndarray]], key: str) -> np.ndarray:
 
 @dataclass
 class FrameMean(Metric):
-    """A metric that is the mean of one number per frame."""
+    """A metric that is the mean of one number per frame.
+
+    A frame whose face is lost counts as the clip's worst one where the metric reads faces.
+    """
 
     total: float = field(default=0.0, init=False)
     count: int = field(default=0, init=False)
+    lost: int = field(default=0, init=False)
+    worst: float | None = field(default=None, init=False)
 
     @abstractmethod
     def measure(self, sample: Sample) -> float | None:
@@ -248,6 +269,11 @@ class FrameMean(Metric):
         if number is not None:
             self.total += number
             self.count += 1
+            self.worst = number if self.worst is None else max(self.worst, number, key=self.badness)
+        elif self.reads_face and sample.face_lost:
+            self.lost += 1
 
     def value(self) -> float | None:
-        return self.total / self.count if self.count else None
+        if not self.count:
+            return None
+        return (self.total + self.lost * self.worst) / (self.count + self.lost)

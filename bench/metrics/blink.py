@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from animate import pose
@@ -60,6 +62,12 @@ class BlinkF1(PairedTracks):
     unfit = "the driver never blinks"
 
     def measure(self, output: np.ndarray, target: np.ndarray) -> float | None:
-        times = np.array(self.indices) / float(self.reference.fps)
-        found = [closures(eye_openings(pose.decompose_long(mesh)[1]).mean(-1), times) for mesh in (output, target)]
-        return 2 * matched(*found) / (len(found[0]) + len(found[1])) if found[1] else None
+        # Blinks of frames that the output lost are still asked for.
+        indices, every = zip(*self.targets_seen, strict=True)
+        asked = self._closures(np.stack(every), indices)
+        shown = self._closures(output, self.indices)
+        return 2 * matched(shown, asked) / (len(shown) + len(asked)) if asked else None
+
+    def _closures(self, meshes: np.ndarray, indices: Sequence[int]) -> list[tuple[float, float]]:
+        openings = eye_openings(pose.decompose_long(meshes)[1]).mean(-1)
+        return closures(openings, np.array(indices) / float(self.reference.fps))

@@ -24,7 +24,7 @@ class ClosuresMet(SpeechMetric):
     """Share of the bilabials in which the lips meet; all clips' bilabials are counted together.
 
     The tracked clip's own share (row ``truth``) is what alignment and tracker let through; the share of another
-    sentence's lips (row ``mismatched``) is chance.
+    sentence's lips (row ``mismatched``) is chance. A mouth that stays shut meets them all: read it beside `open_corr`.
     """
 
     name = "closures_met"

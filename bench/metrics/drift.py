@@ -14,17 +14,20 @@ from bench.metrics.face_quality import sharpness
 from bench.metrics.identity import EVERY
 
 LEAST = 20
-"""Values below which a tenth of a clip is too little to speak of."""
+"""Described frames below which a tenth of a clip is too little to speak of."""
 
 
 @dataclass
 class _Drift(Metric):
     requires = frozenset({"portrait"})
     takes_reference = True
+    reads_face = True
     unfit = f"fewer than {LEAST} frames to measure"
+    spoilt = "the output shows no face for most of its first or last tenth"
 
     reference: Reference
     turn: int = field(default=0, init=False)
+    indices: list[int] = field(default_factory=list, init=False)
     values: list[float] = field(default_factory=list, init=False)
 
     @abstractmethod
@@ -36,24 +39,30 @@ class _Drift(Metric):
         """The drift from the first tenth's mean to the last tenth's."""
 
     def update(self, sample: Sample) -> None:
-        if sample.output_landmarks is None or self.reference.landmarks is None:
+        if not sample.redetected or self.reference.landmarks is None:
             return
         self.turn += 1
         if (self.turn - 1) % EVERY == 0:
-            self.values.append(self.measure(sample))
+            self.indices.append(sample.index)
+            self.values.append(np.nan if sample.output_landmarks is None else self.measure(sample))
 
     def value(self) -> float | None:
         if len(self.values) < LEAST:
             return None
-        tenth = max(len(self.values) // 10, 1)
-        return self.compare(float(np.mean(self.values[:tenth])), float(np.mean(self.values[-tenth:])))
+        indices, values = np.array(self.indices), np.array(self.values)
+        tenth = (indices[-1] - indices[0]) / 10
+        ends = values[indices <= indices[0] + tenth], values[indices >= indices[-1] - tenth]
+        if any(np.isnan(end).mean() > 0.5 for end in ends):
+            return float("nan")
+        return self.compare(*(float(np.nanmean(end)) for end in ends))
 
 
 class IdentityDrift(_Drift):
-    """Likeness to the portrait in the clip's last tenth less that in its first: negative when the face drifts away."""
+    """Likeness to the portrait in the clip's last tenth less that in its first: negative when the face drifts away,
+    positive when it only comes to be the portrait's."""
 
     name = "identity_drift"
-    direction = "higher"
+    direction = "zero"
     unit = "cosine"
     source = "ours; dlib's face recognition ResNet (King 2017), every fifth frame"
     needs = "dlib-bin (BSL-1.0) and face-recognition-models (CC0): pip install 'mien[bench]'"

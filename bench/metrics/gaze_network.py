@@ -18,6 +18,7 @@ class GazeL2CS(FrameMean):
     source = "gaze MAE of ExprBench (FantasyPortrait, section 4); gaze by Abdelrahman et al. 2023"
     requires = frozenset({"driver"})
     needs = describe(WEIGHTS)
+    reads_face = True
 
     @classmethod
     def missing(cls) -> str | None:

@@ -23,6 +23,7 @@ class Identity(FrameMean):
     needs = "dlib-bin (BSL-1.0) and face-recognition-models (CC0): pip install 'mien[bench]'"
     requires = frozenset({"portrait"})
     takes_reference = True
+    reads_face = True
 
     reference: Reference
     turn: int = field(default=0, init=False)
@@ -31,10 +32,14 @@ class Identity(FrameMean):
     def missing(cls) -> str | None:
         return recognition.missing()
 
-    def measure(self, sample: Sample) -> float | None:
+    def update(self, sample: Sample) -> None:
         if self.reference.landmarks is None or not sample.redetected:
-            return None
+            return
         self.turn += 1
-        if (self.turn - 1) % EVERY or sample.output_landmarks is None:
+        if (self.turn - 1) % EVERY == 0:
+            super().update(sample)
+
+    def measure(self, sample: Sample) -> float | None:
+        if sample.output_landmarks is None:
             return None
         return cosine(sample.output_descriptor, self.reference.descriptor)

@@ -27,6 +27,7 @@ class LandmarkDistance(FrameMean):
     unit = "inter-ocular distances"
     source = "average keypoint distance, First Order Motion Model (Siarohin et al. 2019), section 4.1"
     needs = "mediapipe's face mesh (Apache-2.0, inside its wheel)"
+    reads_face = True
 
     def measure(self, sample: Sample) -> float | None:
         if sample.output_landmarks is None or sample.truth_landmarks is None:

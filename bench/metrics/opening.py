@@ -50,6 +50,7 @@ class _OpeningCorrelation(Metric):
     source = "ours; Pearson correlation over time of openings re-detected on output and driver"
     needs = "mediapipe's face mesh (Apache-2.0, inside its wheel)"
     requires = frozenset({"driver"})
+    reads_face = True
     least_deviation: ClassVar[float]
 
     output_openings: list[float] = field(default_factory=list, init=False)
@@ -60,18 +61,24 @@ class _OpeningCorrelation(Metric):
         """The opening of one set of landmarks."""
 
     def update(self, sample: Sample) -> None:
-        if sample.output_landmarks is None or sample.target_landmarks is None:
+        if not sample.redetected or sample.target_landmarks is None:
             return
-        self.output_openings.append(float(self.opening(sample.output_landmarks)))
+        seen = sample.output_landmarks is not None
+        self.output_openings.append(float(self.opening(sample.output_landmarks)) if seen else np.nan)
         self.truth_openings.append(float(self.opening(sample.target_landmarks)))
 
     def value(self) -> float | None:
-        """The clip's correlation; None where the driver's opening varies less than ``least_deviation``."""
+        """The clip's correlation; None where the driver's opening varies less than ``least_deviation``, NaN where the
+        output shows the face on too few frames."""
         if len(self.truth_openings) < LEAST_FRAMES or np.std(self.truth_openings) < self.least_deviation:
             return None
-        if np.std(self.output_openings) < DETECTOR_NOISE:
+        output, truth = np.array(self.output_openings), np.array(self.truth_openings)
+        seen = ~np.isnan(output)
+        if seen.sum() < LEAST_FRAMES:
+            return float("nan")
+        if output[seen].std() < DETECTOR_NOISE:
             return 0.0
-        return correlation(np.array(self.output_openings), np.array(self.truth_openings))
+        return correlation(output[seen], truth[seen])
 
 
 class MouthCorrelation(_OpeningCorrelation):

@@ -51,7 +51,7 @@ def loudness_curve(sound: np.ndarray, fps: Fraction, count: int) -> np.ndarray:
     middle = np.arange(count) * SAMPLE_RATE / float(fps)
     half = SMOOTH * SAMPLE_RATE / 2
     first, last = (np.clip((middle + d).round().astype(int), 0, len(sound)) for d in (-half, half))
-    mean = (power[last] - power[first]) / (2 * half)
+    mean = (power[last] - power[first]) / np.maximum(last - first, 1)
     loudest = mean.max(initial=0)
     if loudest <= 1e-12:
         return np.zeros(count)
@@ -104,6 +104,7 @@ class _MouthOverTime(Metric):
     requires = frozenset({"sound"})
     needs = MESH
     takes_reference = True
+    reads_face = True
 
     reference: Reference
     indices: list[int] = field(default_factory=list, init=False)

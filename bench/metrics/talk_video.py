@@ -25,6 +25,7 @@ class TalkVideo(Metric):
     speech: ClassVar[SpeechMetric]
     requires = frozenset({"truth", "sound"})
     takes_reference = True
+    reads_face = True
 
     reference: Reference
     indices: list[int] = field(default_factory=list, init=False)
@@ -47,6 +48,8 @@ class TalkVideo(Metric):
         tracks = [track_of(self.indices, meshes, self.reference.fps) for meshes in (self.truths, self.outputs)]
         real, shown = (MouthCurves.of_track(Motion.from_track(track)) for track in tracks)
         figure = self.speech.measure(SpeechTruth(real, tracks[0].valid, self._phones()), shown)
+        if figure is None and not (np.diff(self.indices) == 1).any():
+            self.unfit = "two frames in a row are needed: set the suite's stride to 1"
         return None if figure is None else figure.value
 
     def _phones(self):
@@ -59,6 +62,9 @@ def on_video(speech: SpeechMetric) -> type[TalkVideo]:
     described = {key: getattr(speech, key) for key in ("direction", "unit", "unfit")}
     needs = "; ".join(part for part in (speech.needs, MESH) if part)
     source = f"{speech.source}; mouths re-detected on both videos"
-    about = f"{(type(speech).__doc__ or '').strip()}\n\n    Read off the video (`bench.metrics.talk_video`)."
+    about = (
+        f"{(type(speech).__doc__ or '').strip()}\n\n    Read off the video (`bench.metrics.talk_video`). Over several "
+        "videos a suite gives the mean in which each counts once, whatever the rows of ``python -m bench.talk`` do."
+    )
     names = {"speech": speech, "name": f"talk_{speech.name}", "needs": needs, "source": source, "__doc__": about}
     return type(f"Talk{type(speech).__name__}", (TalkVideo,), {**described, **names, "__module__": __name__})

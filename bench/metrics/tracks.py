@@ -18,19 +18,29 @@ MESH = "mediapipe's face mesh (Apache-2.0, inside its wheel)"
 
 @dataclass
 class PairedTracks(Metric):
-    """A metric of the frames on which both the output's face and the driver's were found."""
+    """A metric of the frames on which both the output's face and the driver's were found.
+
+    Attributes:
+        targets_seen: number of the frame and driver's mesh of all frames that show the driver, found in the output or
+            not.
+    """
 
     requires = frozenset({"driver"})
     needs = MESH
     takes_reference = True
+    reads_face = True
 
     reference: Reference
+    targets_seen: list[tuple[int, np.ndarray]] = field(default_factory=list, init=False)
     indices: list[int] = field(default_factory=list, init=False)
     outputs: list[np.ndarray] = field(default_factory=list, init=False)
     targets: list[np.ndarray] = field(default_factory=list, init=False)
 
     def update(self, sample: Sample) -> None:
-        if sample.output_landmarks is None or sample.target_landmarks is None:
+        if not sample.redetected or sample.target_landmarks is None:
+            return
+        self.targets_seen.append((sample.index, sample.target_landmarks))
+        if sample.output_landmarks is None:
             return
         self.indices.append(sample.index)
         self.outputs.append(sample.output_landmarks)
@@ -41,7 +51,9 @@ class PairedTracks(Metric):
         """The clip's value of (T, 478, 3) px of either face."""
 
     def value(self) -> float | None:
-        return self.measure(np.stack(self.outputs), np.stack(self.targets)) if self.outputs else None
+        if not self.outputs:
+            return float("nan") if self.targets_seen else None
+        return self.measure(np.stack(self.outputs), np.stack(self.targets))
 
 
 def track_of(indices: list[int], landmarks: list[np.ndarray], fps: Fraction) -> FaceTrack:

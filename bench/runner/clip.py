@@ -23,7 +23,7 @@ from bench.clips import shrink
 from bench.redetect import Redetector
 from bench.suites.manifest import sha256
 
-VERSION = 1
+VERSION = 2
 """Of what is kept."""
 
 KEPT = ("start", "size", "fps", "landmarks", "valid", "redetected")
@@ -42,6 +42,7 @@ class TrackedClip:
         redetected: (T, 478, 3) float32 px, found by the `Redetector` in each frame alone; NaN where it found nothing
             or did not look.
         order: (T,) the file's frames after ``start`` that are shown.
+        stride: every how many of the file's frames the face was re-detected.
     """
 
     path: Path
@@ -50,6 +51,7 @@ class TrackedClip:
     track: FaceTrack
     redetected: np.ndarray
     order: np.ndarray
+    stride: int = 1
 
     def __len__(self) -> int:
         return len(self.order)
@@ -63,6 +65,10 @@ class TrackedClip:
     def motion(self) -> Motion:
         """The face's motion."""
         return Motion.from_track(self.track, source=self.path.name)
+
+    def looked(self, index: int) -> bool:
+        """Whether the face was looked for on a frame."""
+        return bool(self.order[index] % self.stride == 0)
 
     def found(self, index: int) -> np.ndarray | None:
         """Re-detected landmarks of a frame, (478, 3) px, or None."""
@@ -152,7 +158,7 @@ def load_clip(
     width, height = (int(side) for side in stored["size"])
     fps = Fraction(int(stored["fps"][0]), int(stored["fps"][1]))
     track = FaceTrack(stored["landmarks"], stored["valid"], fps, (width, height))
-    return TrackedClip(path, start, max_side, track, stored["redetected"], np.arange(len(track)))
+    return TrackedClip(path, start, max_side, track, stored["redetected"], np.arange(len(track)), stride)
 
 
 def _track(path: Path, redetector: Redetector, max_frames: int, max_side: int, stride: int) -> dict[str, np.ndarray]:

@@ -11,6 +11,7 @@ import numpy as np
 from animate import pose
 from bench.metrics import METRICS, Metric, Reference, Sample, SetMetric, create_metrics, not_computed
 from bench.metrics.base import MOUTH_OPEN_BY
+from bench.metrics.lost import FaceTally, is_spoilt
 from bench.metrics.opening import mouth_opening
 from bench.metrics.regions import face_regions
 from bench.redetect import Redetector
@@ -29,8 +30,8 @@ class Measured:
         values: metric -> value; a key for every metric of the suite.
         not_computed: metric -> why its value is None.
         features: set metric -> "output" and "truth" -> (n, d).
-        frames: frames measured.
-        lost: of these, frames on which a face could not be re-detected although the target shows one.
+        frames: frames on which a face was looked for, of all faces together.
+        lost: of these, those on which none was found although the target shows one.
     """
 
     values: dict[str, float | None] = field(default_factory=dict)
@@ -61,7 +62,7 @@ class ViewMeasure:
         if view.truth is not None:
             openings = mouth_opening(view.truth.track.landmarks)
             self.open = openings - openings[0] > MOUTH_OPEN_BY
-        self.frames = self.lost = 0
+        self.tally = FaceTally()
 
     def update(self, index: int, output: np.ndarray) -> None:
         """Take in the next frame of the output, (h, w, 3) uint8 of the view's size."""
@@ -73,10 +74,8 @@ class ViewMeasure:
             return
         if index == 0 and self.own:
             return  # the portrait itself
-        looked = index % self.stride == 0
+        looked = view.looked(index, self.stride)
         found = self._find(output, index) if looked and view.near is not None else None
-        self.lost += looked and view.near is not None and found is None
-        self.frames += 1
         regions = None
         if view.truth is not None:
             landmarks = view.truth.track.landmarks[index]
@@ -93,12 +92,14 @@ class ViewMeasure:
             driver=driver,
             driver_landmarks=view.driver.found(index) if looked and view.driver is not None else None,
         )
+        if view.near is not None:
+            self.tally.update(sample)
         for metric in self.metrics:
             metric.update(sample)
 
     def _find(self, output: np.ndarray, index: int) -> np.ndarray | None:
         near = self.view.near
-        return self.redetector(output, near[min(index, len(near) - 1)])
+        return self.redetector(output, near[min(index, len(near) - 1)], self.view.others)
 
 
 class CrowdMeasure:
@@ -107,14 +108,14 @@ class CrowdMeasure:
     def __init__(self, people: tuple[Reference, ...], names: Sequence[str], redetector: Redetector, stride: int):
         self.redetector, self.stride = redetector, stride
         self.metrics = create_metrics(Reference(None, None, people=people), names, frozenset({"faces"}))
-        self.frames = 0
+        self.tally = FaceTally()
 
     def update(self, index: int, output: np.ndarray) -> None:
         """Take in the next frame, (H, W, 3) uint8."""
         if index % self.stride or not self.metrics:
             return
         faces = tuple(face.landmarks for face in self.redetector.tracker.detect(output))
-        self.frames += 1
+        self.tally.looked += 1
         for metric in self.metrics:
             metric.update(Sample(index=index, output=output, output_faces=faces))
 
@@ -146,9 +147,9 @@ def measure(
             x0, y0, x1, y1 = view.view.box
             view.update(index, np.ascontiguousarray(frame[y0:y1, x0:x1]) if len(views) > 1 else frame)
         everybody.update(index, frame)
-    result.frames = max([view.frames for view in views] or [everybody.frames])
-    result.lost = sum(view.lost for view in views)
-    _collect(result, names, [view.metrics for view in views] + [everybody.metrics])
+    tallies = [view.tally for view in views] or [everybody.tally]
+    result.frames, result.lost = sum(tally.looked for tally in tallies), sum(tally.lost for tally in tallies)
+    collect(result, names, [(view.tally, view.metrics) for view in views] + [(everybody.tally, everybody.metrics)])
     return result
 
 
@@ -180,21 +181,33 @@ def _shown(scene: Scene, file: Path) -> Iterator[np.ndarray]:
         raise Failed(f"{file.name} gives {read} frames, not the {scene.count} that were asked for.")
 
 
-def _collect(result: Measured, names: Sequence[str], groups: Sequence[Sequence[Metric]]) -> None:
-    """Means over faces, features of all of them."""
-    found: dict[str, list[Metric]] = {}
-    for metric in (metric for group in groups for metric in group):
-        found.setdefault(metric.name, []).append(metric)
+def collect(result: Measured, names: Sequence[str], faces: Sequence[tuple[FaceTally, Sequence[Metric]]]) -> None:
+    """Means over faces, features of all of them.
+
+    A face whose target is not fit to measure does not count. A face that the output lost takes the case's value away:
+    were it left out, destroying it would make the mean better.
+    """
+    found: dict[str, list[tuple[FaceTally, Metric]]] = {}
+    for tally, metrics in faces:
+        for metric in metrics:
+            found.setdefault(metric.name, []).append((tally, metric))
     for name in names:
-        values = []
-        for metric in found.get(name, ()):
+        values, spoilt, unfit = [], [], []
+        for tally, metric in found.get(name, ()):
             if isinstance(metric, SetMetric):
                 _add(result.features.setdefault(name, {}), metric.features())
-            elif (value := metric.value()) is not None and np.isfinite(value):
+                continue
+            value = tally.value(metric)
+            if is_spoilt(value):
+                spoilt.append(tally.why(metric))
+            elif value is None:
+                unfit.append(metric.unfit)
+            else:
                 values.append(float(value))
-        result.values[name] = float(np.mean(values)) if values else None
-        if not values and name not in result.features:
-            result.not_computed.setdefault(name, METRICS[name].unfit if name in METRICS else UNKNOWN)
+        result.values[name] = float(np.mean(values)) if values and not spoilt else None
+        if result.values[name] is None and name not in result.features:
+            reasons = [*spoilt, *unfit, METRICS[name].unfit if name in METRICS else UNKNOWN]
+            result.not_computed.setdefault(name, reasons[0])
 
 
 def _add(total: dict[str, np.ndarray], some: dict[str, np.ndarray]) -> None:

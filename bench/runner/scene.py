@@ -38,6 +38,7 @@ class View:
         box: (x0, y0, x1, y1) px of the whole picture, ends excluded.
         reference: the portrait inside the box.
         near: (T or 1, 478, 3) px inside the box where the face is looked for first; None: nobody is there.
+        others: (n, 2) px inside the box, middles of other people's faces in the portrait.
         truth, driver: clips of T frames; None where the case has none. The truth's frames are of the box's size.
     """
 
@@ -46,6 +47,12 @@ class View:
     near: np.ndarray | None
     truth: TrackedClip | None = None
     driver: TrackedClip | None = None
+    others: np.ndarray | tuple = ()
+
+    def looked(self, index: int, stride: int) -> bool:
+        """Whether the face is looked for on a frame: where the clip that is followed was looked at, too."""
+        followed = self.driver or self.truth
+        return index % stride == 0 if followed is None else followed.looked(index)
 
 
 @dataclass(frozen=True)

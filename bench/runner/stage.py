@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from animate import pose
 from animate.errors import MienError
 from animate.faces import Face
 from animate.frame_rate import exact_rate
@@ -18,7 +19,7 @@ from animate.portrait import Portrait
 from animate.video_writer import on_white
 from bench.clips import VIDEO_SUFFIXES, shrink
 from bench.metrics.base import Reference
-from bench.redetect import Redetector
+from bench.redetect import Redetector, middle
 from bench.reenact.scoring import portrait_face
 from bench.runner.clip import TrackedClip, load_clip
 from bench.runner.scene import SAMPLE_RATE, Actor, LeftOut, Scene, View
@@ -29,6 +30,9 @@ ROW_WIDTH = 1280
 
 ROOM = 1.6
 """Side of the square round a face of a group picture that is measured, over the longer side of its mesh."""
+
+SAME_PERSON = 0.5
+"""Inter-ocular distances from a face's place within which a detected face is that very face."""
 
 
 class Stage:
@@ -81,12 +85,9 @@ class Stage:
 
     def _single(self, case: Case, driver: TrackedClip) -> Scene:
         truth, notes = self._truth(case, driver)
-        if case.portrait is None:
-            portrait, reference = self._first_frame(driver)
-        else:
-            portrait, reference = self._sitter(self._picture(case.portrait))
+        portrait, reference, faces = self._seated(case, driver)
         own = case.truth is not None and case.truth == case.driver
-        view = self._whole(portrait, reference, truth, None if own else driver, driver.fps)
+        view = self._whole(portrait, reference, truth, None if own else driver, driver.fps, faces)
         actor = Actor(0 if portrait.faces else None, driver)
         mode = "absolute" if own else "relative"
         return Scene(case, portrait, driver.fps, len(driver), mode, (actor,), (view,), notes=(*notes, *_faceless(view)))
@@ -103,11 +104,8 @@ class Stage:
         sound = self._sound(audio, limit / fps, truth, case)
         count = limit if truth is not None else min(limit, max(1, round(len(sound) * fps / SAMPLE_RATE)))
         sound = fitted(sound, round(count * SAMPLE_RATE / fps))
-        if case.portrait is None:
-            portrait, reference = self._first_frame(truth)
-        else:
-            portrait, reference = self._sitter(self._picture(case.portrait))
-        view = self._whole(portrait, replace(reference, sound=sound), truth, None, fps)
+        portrait, reference, faces = self._seated(case, truth)
+        view = self._whole(portrait, replace(reference, sound=sound), truth, None, fps, faces)
         return Scene(case, portrait, fps, count, "relative", (), (view,), (), sound, audio, (*notes, *_faceless(view)))
 
     def _row(self, case: Case, clips: list[TrackedClip], pictures: list[np.ndarray] | None) -> Scene:
@@ -134,7 +132,8 @@ class Stage:
             actors.append(Actor(face, clip))
             near = clip.track.landmarks if own else _still(found if found is not None else landmarks)
             reference = Reference(picture, found, clip.fps)
-            views.append(View(box, reference, near, clip if own else None, None if own else clip))
+            others = _others(faces, box, near)
+            views.append(View(box, reference, near, clip if own else None, None if own else clip, others))
             x += picture.shape[1]
         portrait = Portrait(image, faces, f"the portrait of {case.id}")
         people = tuple(view.reference for view in views)
@@ -160,7 +159,7 @@ class Stage:
             found = self.redetector(crop, landmarks)
             near = _still(landmarks if found is None else found)
             actors.append(Actor(face, clip))
-            views.append(View(box, Reference(crop, found, clip.fps), near, None, clip))
+            views.append(View(box, Reference(crop, found, clip.fps), near, None, clip, _others(faces, box, near)))
         portrait = Portrait(image, faces, case.portrait)
         people = tuple(view.reference for view in views)
         return Scene(case, portrait, clips[0].fps, len(clips[0]), "relative", tuple(actors), tuple(views), people)
@@ -170,7 +169,7 @@ class Stage:
         people = []
         for file in case.options["people"]:
             try:
-                _, reference = self._sitter(self._picture(file))
+                reference = self._sitter(self._picture(file))[1]
             except MienError:
                 reference = Reference(None, None)
             people.append(reference)
@@ -185,13 +184,15 @@ class Stage:
         truth: TrackedClip | None,
         driver: TrackedClip | None,
         fps: Fraction,
+        faces: Sequence[Face],
     ) -> View:
-        """The view of a picture of one person."""
+        """The view of a picture in which one person counts; the others of ``faces`` are bystanders."""
         height, width = portrait.image.shape[:2]
         near = truth.track.landmarks if truth is not None else None
         if near is None and portrait.faces:
             near = _still(portrait.faces[0].landmarks)
-        return View((0, 0, width, height), replace(reference, fps=fps), near, truth, driver)
+        box = (0, 0, width, height)
+        return View(box, replace(reference, fps=fps), near, truth, driver, _others(faces, box, near))
 
     def _truth(self, case: Case, driver: TrackedClip | None) -> tuple[TrackedClip | None, tuple[str, ...]]:
         if case.truth is None:
@@ -200,10 +201,11 @@ class Stage:
             return driver, ()
         try:
             truth = self._clip(case.truth)
+            if driver is not None and (truth.fps, len(truth)) != (driver.fps, len(driver)):
+                # The driver's frames say where faces are looked for; any frame of the truth may be beside one.
+                truth = self._clip(case.truth, stride=1).resampled(driver.fps, len(driver))
         except MienError as error:
             return None, (f"There is no truth to compare with: {error}",)
-        if driver is not None:
-            truth = truth.resampled(driver.fps, len(driver))
         if case.portrait is not None:
             size = self._picture(case.portrait).shape[1::-1]
             if truth.track.size != size:
@@ -216,9 +218,9 @@ class Stage:
         count = max(2, min(int(len(clip) / clip.fps * fps) for clip in clips))
         return [clip.resampled(fps, count) for clip in clips]
 
-    def _clip(self, file: str) -> TrackedClip:
-        settings = (self.suite.setting(key) for key in ("max_frames", "max_side", "stride"))
-        return load_clip(self._medium(file), self.redetector, *settings, self.kept)
+    def _clip(self, file: str, stride: int | None = None) -> TrackedClip:
+        frames, side, usual = (self.suite.setting(key) for key in ("max_frames", "max_side", "stride"))
+        return load_clip(self._medium(file), self.redetector, frames, side, stride or usual, self.kept)
 
     def _picture(self, file: str) -> np.ndarray:
         image = read_image(self._medium(file))
@@ -231,15 +233,19 @@ class Stage:
             raise LeftOut(f"{file} is missing.")
         return path
 
-    def _sitter(self, image: np.ndarray) -> tuple[Portrait, Reference]:
-        faces = self.redetector.tracker.detect(image)
-        found = self.redetector(image, faces[0].landmarks) if faces else None
-        return Portrait(image, faces), Reference(image, found)
-
-    def _first_frame(self, clip: TrackedClip) -> tuple[Portrait, Reference]:
+    def _seated(self, case: Case, clip: TrackedClip) -> tuple[Portrait, Reference, list[Face]]:
+        """The case's portrait, or the clip's first frame; and all faces in it."""
+        if case.portrait is not None:
+            return self._sitter(self._picture(case.portrait))
         frame = next(clip.frames())
         face = portrait_face(frame, clip.track, self.redetector)
-        return Portrait(frame, [face], clip.path.name), Reference(frame, clip.found(0), clip.fps)
+        portrait, reference = Portrait(frame, [face], clip.path.name), Reference(frame, clip.found(0), clip.fps)
+        return portrait, reference, self.redetector.tracker.detect(frame)
+
+    def _sitter(self, image: np.ndarray) -> tuple[Portrait, Reference, list[Face]]:
+        faces = self.redetector.tracker.detect(image)
+        found = self.redetector(image, faces[0].landmarks) if faces else None
+        return Portrait(image, faces), Reference(image, found), faces
 
     def _sound(self, path: Path, seconds: Fraction, truth: TrackedClip | None, case: Case) -> np.ndarray:
         from bench.talk.clips import QUIET, loudest_second, sound_of_picture
@@ -274,6 +280,15 @@ def _inside(faces: Sequence[Face], box: tuple[int, int, int, int]) -> int | None
 def _moved(faces: Sequence[Face], face: int | None, box: tuple[int, int, int, int]) -> np.ndarray | None:
     """A face's landmarks as seen from a box."""
     return None if face is None else faces[face].landmarks - np.array([box[0], box[1], 0], np.float32)
+
+
+def _others(faces: Sequence[Face], box: tuple[int, int, int, int], near: np.ndarray | None) -> np.ndarray:
+    """(n, 2) middles, as seen from a box, of the faces that are not the one whose place is ``near``."""
+    middles = [middle(_moved(faces, number, box)) for number in range(len(faces))]
+    if near is None:
+        return np.reshape(middles, (-1, 2))
+    own, reach = middle(near[0]), SAME_PERSON * float(pose.inter_ocular(near[0]))
+    return np.reshape([m for m in middles if np.linalg.norm(m - own) > reach], (-1, 2))
 
 
 def _room(face: Face, size: tuple[int, int]) -> tuple[int, int, int, int]:

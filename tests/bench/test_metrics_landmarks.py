@@ -41,10 +41,15 @@ class TestDistances:
         moved = [face[1] + np.array([3.2, 0, 9], np.float32)]
         assert follow("lmd", moved, [face[1]]) == pytest.approx(1000 * 3.2 / 320, rel=1e-4)
 
-    @pytest.mark.parametrize("name", ["akd", "lmd"])
-    def test_lost_faces_do_not_count(self, face, follow, name):
-        assert follow(name, [None, face[1]], [face[1], face[1]]) == 0
+    @pytest.mark.parametrize("name", ["akd", "lmd", "landmark"])
+    def test_a_lost_face_counts_as_the_worst_frame(self, face, follow, name):
+        near, far = (face[1] + np.array([d, 0, 0], np.float32) for d in (2, 8))
+        few = follow(name, [near, far], [face[1]] * 2)
+        lost = follow(name, [near, far, None, None], [face[1]] * 4)
+        assert lost == pytest.approx(few * (2 + 8 * 3) / (2 + 8) / 2)
         assert follow(name, [None], [face[1]]) is None
+        between = follow(name, [near, far, None], [face[1], face[1], None])
+        assert between == few
 
     @pytest.mark.parametrize("name", ["akd", "lmd", "aed_mesh", "apd_mesh", "movement_mesh", "gaze_mesh"])
     def test_more_trembling_is_worse(self, driver, follow, name):
@@ -162,7 +167,8 @@ class TestGaze:
 
     def test_closed_eyes_do_not_look(self, perform, follow):
         closed = perform(lids=np.ones(5), gaze=np.full(5, 0.2))
-        assert follow("gaze_mesh", closed, perform(np.zeros(5))) is None
+        assert np.isnan(follow("gaze_mesh", closed, perform(np.zeros(5))))
+        assert follow("gaze_mesh", perform(np.zeros(5)), closed) is None
 
     def test_a_head_turn_is_no_gaze(self, perform, follow):
         yaw = np.full(8, 0.2)
@@ -229,6 +235,23 @@ class TestDrift:
         end = np.ascontiguousarray(face[0][:, ::-1, ::-1] // 2)
         assert follow("identity_drift", meshes, meshes) == pytest.approx(0, abs=1e-9)
         assert follow("identity_drift", meshes, meshes, pictures=self.pictures(face, end)) < -0.01
+
+    def test_only_the_ends_count(self, face, follow):
+        blurred = cv2.GaussianBlur(face[0], (0, 0), 4)
+        pictures = [face[0]] * 110 + [blurred] * 110
+        meshes = [face[1]] * 220
+        half = follow("sharpness_drift", meshes, meshes, pictures=pictures)
+        whole = follow("sharpness_drift", meshes, meshes, pictures=[face[0]] * 25 + [blurred] * 195)
+        assert whole == pytest.approx(half) and half < 0.5
+
+    def test_a_lost_end_is_no_even_clip(self, face, follow):
+        meshes = [face[1]] * 220
+        assert np.isnan(follow("sharpness_drift", [face[1]] * 200 + [None] * 20, meshes))
+        middle = [None if 50 <= t < 150 else face[1] for t in range(220)]
+        assert follow("sharpness_drift", middle, meshes) == pytest.approx(1)
+
+    def test_a_likeness_that_rises_is_drift(self):
+        assert METRICS["identity_drift"].badness(0.2) > METRICS["identity_drift"].badness(0.0)
 
     def test_short_clips_do_not_drift(self, face, follow):
         assert follow("sharpness_drift", [face[1]] * 90, [face[1]] * 90) is None

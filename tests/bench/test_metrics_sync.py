@@ -47,6 +47,14 @@ class TestSync:
         seen[20:30] = False
         assert sync(broken, curve, seen, FPS)[0] == pytest.approx(1)
 
+    def test_a_mouth_that_shuts_when_it_is_loud_goes_against_the_sound(self):
+        curve, seen = envelope(), np.ones(FRAMES, bool)
+        assert sync(-curve, curve, seen, FPS)[0] == pytest.approx(-1)
+
+    def test_an_even_tone_is_even_at_its_ends(self):
+        tone = np.sin(2 * np.pi * 200 * np.arange(RATE) / RATE).astype(np.float32)
+        assert loudness_curve(tone, FPS, 25) == pytest.approx(0, abs=0.05)
+
     def test_loudness_follows_the_sound(self):
         curve = envelope(1)
         found = loudness_curve(voice(curve), FPS, FRAMES)
@@ -166,6 +174,26 @@ class TestTalkOnVideo:
         real = envelope()
         found = [self.figure(face, perform, m, real, "talk_open_corr") for m in (real, envelope(3), 0 * real)]
         assert found[0] == pytest.approx(1) and found[1] < 0.6 and found[2] == 0
+
+    def test_frames_without_a_face_do_not_count(self, face, perform):
+        real, other, gap = envelope(), envelope(3), np.arange(20, 50)
+        metric = METRICS["talk_open_corr"].create(Reference(*face, fps=FPS, sound=voice(real), phones=[]))
+        for t, (ours, theirs) in enumerate(zip(perform(0.3 * other), perform(0.3 * real), strict=True)):
+            lost = None if t in gap else ours
+            metric.update(Sample(t, face[0], face[0], output_landmarks=lost, truth_landmarks=theirs))
+        expected = np.corrcoef(np.delete(other, gap), np.delete(real, gap))[0, 1]
+        assert metric.value() == pytest.approx(expected, abs=1e-3)
+
+    def test_every_second_frame_has_no_jerk_and_says_why(self, face, perform):
+        real = envelope()
+        metric = METRICS["talk_jerk"].create(Reference(*face, fps=FPS, sound=voice(real), phones=[]))
+        for t, mesh in enumerate(perform(0.3 * real)):
+            seen = mesh if t % 2 == 0 else None
+            sample = Sample(t, face[0], face[0], output_landmarks=seen, truth_landmarks=seen, redetected=t % 2 == 0)
+            metric.update(sample)
+        assert metric.value() is None
+        assert metric.unfit == "two frames in a row are needed: set the suite's stride to 1"
+        assert "stride" not in type(metric).unfit
 
     def test_the_lag_in_frames(self, face, perform):
         real = envelope()
