@@ -142,8 +142,11 @@ class _Worker:
 
     def _lost(self, why: str) -> dict[str, Any]:
         task, self.task, self.deadline = self.task, None, None
+        folder = RunFolder(self.job.out / task.system.folder)
+        if (log := folder.log(task.case)).is_file():
+            why += f" (what it printed: {log.relative_to(folder.folder).as_posix()})"
         record = lost_record(task, self.job.suite, why)
-        RunFolder(self.job.out / task.system.folder).write(record, {})
+        folder.write(record, {})
         return record
 
     def late(self) -> bool:

@@ -25,6 +25,8 @@ def export_inputs(suite: Suite, out: Path) -> dict[str, str]:
     written: dict[str, dict[str, str]] = {}
     left_out: dict[str, str] = {}
     for case in suite.cases:
+        # Written as it grows: a folder of inputs is known by its list, also where this process is killed.
+        _list(suite, written, left_out, out)
         try:
             values = write_inputs(stage.scene(case), out / case.id)
         except LeftOut as error:
@@ -32,5 +34,9 @@ def export_inputs(suite: Suite, out: Path) -> dict[str, str]:
             continue
         own = ("portrait", "driver", "audio")
         written[case.id] = {k: Path(v).relative_to(out).as_posix() if k in own else v for k, v in values.items()}
-    write_json(out / "inputs.json", {"suite": suite.name, "cases": written, "left_out": left_out})
+    _list(suite, written, left_out, out)
     return left_out
+
+
+def _list(suite: Suite, written: dict, left_out: dict[str, str], out: Path) -> None:
+    write_json(out / "inputs.json", {"suite": suite.name, "cases": written, "left_out": left_out})

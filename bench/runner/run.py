@@ -67,7 +67,7 @@ def run_suite(
             of its own, so that this process outlives it.
         baselines: also run still, warp and copy, and the truth.
         retry: run cases again that failed or were left out.
-        settings: in place of the suite's (`bench.suites.manifest.SETTINGS`).
+        settings: in place of the suite's (`bench.suites.manifest.SETTINGS`), but for those that its cases were made by.
         progress: called with every finished record, the number of those finished and the number of all.
 
     Returns:
@@ -83,7 +83,7 @@ def run_suite(
         raise OptionError(f"{jobs} jobs do nothing: give 1 or more.")
     if timeout is not None and timeout <= 0:
         raise OptionError(f"A time limit of {timeout:g} s leaves no time: give more than 0.")
-    suite = replace(suite, settings={**suite.settings, **(settings or {})})
+    suite = suite.with_settings(settings or {})
     whole = suite.digest
     suite = suite.take(limit)
     if suite.protocol == "cache":

@@ -133,10 +133,17 @@ class Suite:
         if not path.is_file():
             known = ", ".join(builtin_suites())
             raise SuiteError(f"There is no suite {name}: give one of {known}, or a suite.yaml.")
-        if fixed := [key for key in FIXED if key in (settings or {})]:
+        return cls._read(path, data).with_settings(settings or {})
+
+    def with_settings(self, settings: Mapping[str, Any]) -> Suite:
+        """The same cases with other settings.
+
+        Raises:
+            SuiteError: a setting is unknown, out of range, or one that the cases were made by.
+        """
+        if fixed := [key for key in FIXED if settings.get(key, self.settings.get(key)) != self.settings.get(key)]:
             raise SuiteError(f"{fixed[0]} is fixed when the suite is prepared: give it to `mien bench prepare`.")
-        found = cls._read(path, data)
-        return replace(found, settings={**found.settings, **(settings or {})})
+        return replace(self, settings={**self.settings, **settings})
 
     @classmethod
     def _read(cls, path: Path, data: Path | None) -> Suite:

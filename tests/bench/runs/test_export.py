@@ -91,3 +91,16 @@ def test_outputs_come_back_as_a_system(self_suite, exported, quick, tmp_path):
     records = {path.stem: json.loads(path.read_text()) for path in (tmp_path / "out" / "theirs" / "cases").glob("*")}
     assert records["self--nod"]["values"]["l1"] < 0.01
     assert "no file self--slow.mp4" in records["self--slow"]["error"]
+
+
+def test_a_killed_export_is_known_by_its_list(self_suite, tmp_path, monkeypatch):
+    from bench.suites.walk import files_below, holds_runs
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bench.runner.export.write_inputs", killed)
+    with pytest.raises(KeyboardInterrupt):
+        export_inputs(self_suite, tmp_path / "media" / "exported")
+    assert holds_runs(tmp_path / "media" / "exported")
+    assert files_below(tmp_path / "media") == ([], ["exported"])

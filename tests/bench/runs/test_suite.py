@@ -132,3 +132,12 @@ def test_a_case_names_every_medium_once():
     options = {"portraits": ["p", "q"], "drivers": ["d", "e"]}
     case = Case("a", "reenact-self", portrait="p", driver="d", truth="d", audio="s", options=options)
     assert set(case.files) == {"p", "q", "d", "e", "s"} and len(case.files) == 5
+
+
+def test_nor_from_python(media, tmp_path):
+    from bench.runner.run import run_suite
+
+    suite = fill("long", media)
+    with pytest.raises(SuiteError, match="^seconds is fixed when the suite is prepared"):
+        run_suite(suite, [], tmp_path, settings={"seconds": 7})
+    assert suite.with_settings({"seconds": suite.setting("seconds")}) == suite

@@ -108,3 +108,9 @@ class TestLogs:
         flag.touch()
         record, log = run(word)
         assert record["status"] == "ok" and log is None
+
+    def test_one_that_is_stopped_names_it_too(self, run, program):
+        record, log = run(program("import time; print('half way', flush=True); time.sleep(90)"), timeout=6)
+        assert log == "stdout:\nhalf way\n"
+        assert record["error"].startswith("It took more than 6 s and was stopped.")
+        assert f"logs/{record['case']}.txt" in record["error"]
