@@ -106,8 +106,12 @@ class TestExpressionAndPose:
         followed = follow("au_mesh", driver, driver)
         halved = follow("au_mesh", perform(wave(0.15), gaze=wave(0.05, 0.7)), driver)
         frozen = follow("au_mesh", [face[1]] * FRAMES, driver)
-        assert followed == pytest.approx(1) and frozen < 0.2 and frozen < halved < 1
+        assert followed == pytest.approx(1) and frozen == 0 and frozen < halved < 1
         assert follow("au_mesh", driver[:3], driver[:3]) is None
+
+    def test_trembling_along_with_the_driver_is_no_movement(self, driver, face, follow):
+        along = face[1] + 0.01 * (driver - face[1])
+        assert follow("au_mesh", along.astype(np.float32), driver) == 0
 
 
 class TestBlinks:
