@@ -74,8 +74,8 @@ class ViewMeasure:
             return
         if index == 0 and self.own:
             return  # the portrait itself
-        looked = view.looked(index, self.stride)
-        found = self._find(output, index) if looked and view.near is not None else None
+        looked = view.near is not None and view.looked(index, self.stride)
+        found = self._find(output, index) if looked else None
         regions = None
         if view.truth is not None:
             landmarks = view.truth.track.landmarks[index]
@@ -92,8 +92,7 @@ class ViewMeasure:
             driver=driver,
             driver_landmarks=view.driver.found(index) if looked and view.driver is not None else None,
         )
-        if view.near is not None:
-            self.tally.update(sample)
+        self.tally.update(sample)
         for metric in self.metrics:
             metric.update(sample)
 
