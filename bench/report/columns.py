@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,11 @@ from bench.report.runs import Run
 
 NEEDS = "needs"
 """How a reason begins that is not the system's fault: something is not installed."""
+
+RANGE = re.compile(r"\[(-?\d+), (-?\d+)\]")
+
+TARGETS = {"one": 1.0, "zero": 0.0}
+"""Directions whose best value lies in the middle, and that value."""
 
 UNKNOWN = {"direction": None, "unit": "", "source": "", "needs": "", "requires": [], "failed": None}
 
@@ -38,6 +44,13 @@ class Column:
     unfit: int = 0
     reasons: list[str] = field(default_factory=list)
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The range that its unit names, if it names one: "[0, 1]", "share in [0, 1]", "cosine"."""
+        unit = "[-1, 1]" if self.facts["unit"] == "cosine" else self.facts["unit"]
+        found = RANGE.search(unit)
+        return (float(found[1]), float(found[2])) if found else (-math.inf, math.inf)
+
     def badness(self, value: float) -> float | None:
         """Smaller for better values; None for a metric of unknown direction."""
         return badness(self.facts["direction"], value)
@@ -47,6 +60,16 @@ def badness(direction: str | None, value: float) -> float | None:
     """Smaller for better values; see `bench.metrics.base.Direction`."""
     ways = {"lower": value, "higher": -value, "one": abs(value - 1.0), "zero": abs(value)}
     return ways.get(direction)
+
+
+def rank(direction: str | None, figure: Mapping[str, Any]) -> float | None:
+    """What a figure of a report ranks by, smaller first: the mean badness of its cases; None where nobody knows.
+
+    Of a metric that should be near one or zero it is the mean distance from there, so that errors on either side do
+    not make up for each other. Reports of older versions hold the mean alone: there it is the mean's distance.
+    """
+    told = figure.get("badness")
+    return badness(direction, figure["mean"]) if told is None else told
 
 
 def facts_of(metric: type[Metric]) -> dict[str, Any]:
@@ -84,7 +107,7 @@ def _column(name: str, runs: Sequence[Run], cases: Sequence[str]) -> Column:
         for run in runs:
             if run.name in given:
                 column.values[run.name][case] = given[run.name]
-            elif penalties[run.name] is not None and _is_charged(run, case, name):
+            elif penalties[run.name] is not None and _charges(run, case, name):
                 column.values[run.name][case] = penalties[run.name]
                 column.charged[run.name].add(case)
     if not any(column.values.values()):
@@ -120,17 +143,22 @@ def worst(direction: str | None, given: Sequence[float], own: Sequence[float]) -
     if direction is None or not given:
         return None
     value = max(given, key=lambda each: badness(direction, each))
-    target = {"one": 1.0, "zero": 0.0}.get(direction)
+    target = TARGETS.get(direction)
     if target is None or not own:
         return value
     return target + math.copysign(abs(value - target), sum(own) / len(own) - target)
 
 
-def _is_charged(run: Run, case: str, metric: str) -> bool:
+def _charges(run: Run, case: str, metric: str) -> bool:
     record = run.records.get(case)
-    if record is None or record.status == "left out":
+    return record is not None and is_charged(record.status, record.not_computed, metric)
+
+
+def is_charged(status: str, not_computed: Mapping[str, str], metric: str) -> bool:
+    """Whether a record without a value of a metric stands for a failure: neither left out nor for want of weights."""
+    if status == "left out":
         return False
-    return record.status == "failed" or not record.not_computed.get(metric, "").startswith(NEEDS)
+    return status == "failed" or not not_computed.get(metric, "").startswith(NEEDS)
 
 
 def _facts(name: str, runs: Sequence[Run]) -> dict[str, Any]:

@@ -6,10 +6,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from animate.errors import MediaError, OptionError
-from bench.report.columns import NEEDS, badness, worst
+from bench.report.columns import badness, is_charged, worst
 from bench.report.stats import LEAST, holm, paired
 from bench.report.summary import BENCHMARK, SCHEMA
 from bench.report.text import ARROWS, decimals, figure
@@ -21,6 +22,8 @@ EVIDENCE = 0.05
 REPORT = "report.json"
 
 _SHAPE = {"suite": dict, "metrics": dict, "systems": dict, "table": dict, "cases": list}
+_METRIC = {"direction": (str, NoneType), "unit": str, "of_sets": bool, "failed": (int, float, NoneType)}
+_RECORD = {"status": str, "values": dict, "not_computed": (dict, NoneType)}
 
 
 def read_report(path: Path) -> dict[str, Any]:
@@ -41,11 +44,35 @@ def read_report(path: Path) -> dict[str, Any]:
         raise MediaError(f"{file} is damaged: make it again with `mien bench report FOLDER`.") from error
     if not isinstance(data, dict) or data.get("benchmark") != BENCHMARK:
         raise MediaError(f"{file} is no report of a suite: give the report.json that `mien bench run` leaves.")
-    if data.get("schema") != SCHEMA:
-        raise MediaError(f"{file} is a report of version {data.get('schema')}, not {SCHEMA}: make it again.")
-    if any(not isinstance(data.get(key), kind) for key, kind in _SHAPE.items()):
+    version = data.get("schema")
+    if type(version) is int and version != SCHEMA:
+        raise MediaError(f"{file} is a report of version {version}, not {SCHEMA}: make it again.")
+    if type(version) is not int or not _is_whole(data):
         raise MediaError(f"{file} is damaged: make it again with `mien bench report FOLDER`.")
     return data
+
+
+def _is_whole(data: Mapping[str, Any]) -> bool:
+    """Whether a report holds what is read of it, of the right kinds."""
+    if not _holds(data, _SHAPE):
+        return False
+    tables, cases = data["table"], data["cases"]
+    if not all(_holds(case, {"case": str, "systems": dict}) for case in cases) or data["systems"].keys() - tables:
+        return False
+    records = [record for case in cases for record in case["systems"].values()]
+    if not all(isinstance(row, dict) for row in tables.values()) or not all(_holds(each, _RECORD) for each in records):
+        return False
+    figures = [figure for row in tables.values() for figure in row.values() if figure is not None]
+    return (
+        all(_holds(facts, _METRIC) for facts in data["metrics"].values())
+        and all(_holds(facts, {"role": str}) for facts in data["systems"].values())
+        and all(_holds(figure, {"mean": (int, float)}) for figure in figures)
+        and all(isinstance(value, (int, float, NoneType)) for each in records for value in each["values"].values())
+    )
+
+
+def _holds(part: Any, kinds: Mapping[str, Any]) -> bool:
+    return isinstance(part, dict) and all(isinstance(part.get(key), kind) for key, kind in kinds.items())
 
 
 def choose_system(report: Mapping[str, Any], name: str | None, where: str, option: str) -> str:
@@ -73,7 +100,7 @@ def choose_system(report: Mapping[str, Any], name: str | None, where: str, optio
 def compare(a: Mapping[str, Any], b: Mapping[str, Any], name_a: str, name_b: str) -> dict[str, Any]:
     """Test two systems on the cases that both finished.
 
-    A paired bootstrap interval of the mean gain and a Wilcoxon signed-rank test, Holm-corrected over the metrics.
+    An interval of the mean gain and a Wilcoxon signed-rank test, Holm-corrected over the metrics.
     Cases count whose inputs are the same files. A system that failed on one, or whose output has no value where the
     other's has, is charged as in a report: with the metric's value for failures, else with the worst of both.
 
@@ -178,7 +205,7 @@ def _pairs(
         if values == (None, None):
             continue
         lost = [value is None for value in values]
-        if any(lost[side] and not _is_charged(both[side], metric) for side in (0, 1)):
+        if any(lost[side] and not _charges(both[side], metric) for side in (0, 1)):
             continue
         pairs.append(tuple(penalties[side] if lost[side] else values[side] for side in (0, 1)))
         charged = [charged[side] + lost[side] for side in (0, 1)]
@@ -189,8 +216,8 @@ def _value(record: Mapping[str, Any], metric: str) -> float | None:
     return record["values"].get(metric) if record["status"] == "ok" else None
 
 
-def _is_charged(record: Mapping[str, Any], metric: str) -> bool:
-    return record["status"] == "failed" or not record.get("not_computed", {}).get(metric, "").startswith(NEEDS)
+def _charges(record: Mapping[str, Any], metric: str) -> bool:
+    return is_charged(record["status"], record.get("not_computed") or {}, metric)
 
 
 def _test(facts: Mapping[str, Any], pairs: list[tuple[float, float]]) -> dict[str, Any]:

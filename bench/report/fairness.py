@@ -108,7 +108,9 @@ def _by_portrait(
 
 
 def _of_metric(column: Column, values: Mapping[str, list[list[float]]]) -> dict:
-    means = {group: estimate([float(np.mean(v)) for v in portraits]) for group, portraits in values.items()}
+    means = {
+        group: estimate([float(np.mean(v)) for v in portraits], column.bounds) for group, portraits in values.items()
+    }
     told = None
     if column.facts["direction"] is not None:
         bad = {group: [float(np.mean([column.badness(x) for x in v])) for v in p] for group, p in values.items()}

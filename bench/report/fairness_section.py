@@ -14,9 +14,9 @@ from bench.report.text import decimals, figure, gap_sentence, group_sizes, headi
 
 ABOUT = (
     "The unit is the portrait: a face that several drivers moved counts once. Gap: how much worse the worst group's "
-    "mean is than the best one's, with its 95 % bootstrap interval; p: share of random groupings with a gap as large, "
-    f"Holm-corrected over the metrics of a row. Groups of fewer than {LEAST} portraits are shown and not compared. A "
-    "gap in the ground truth row comes from the videos or the detector and from no system."
+    "mean is than the best one's, with its 95 % interval for all pairs of groups; p: share of random groupings with a "
+    f"gap as large, Holm-corrected over the metrics of a row. Groups of fewer than {LEAST} portraits are shown and not "
+    "compared. A gap in the ground truth row comes from the videos or the detector and from no system."
 )
 
 

@@ -16,7 +16,7 @@ from bench.report.current import current
 from bench.report.html import page
 from bench.report.markdown import markdown
 from bench.report.runs import Run, load_runs
-from bench.report.summary import summarise
+from bench.report.summary import summary_of
 from bench.tables import write_json, write_whole
 
 CLIPS = 12
@@ -43,14 +43,15 @@ def write_report(
         follow: wraps the cases while their clips are made, for a progress bar; also given their number.
 
     Returns:
-        the report's data (`summarise`), and "html", "md", "json", "csv" -> file.
+        the report's data (`bench.report.summary.summarise`), and "html", "md", "json", "csv" -> file.
 
     Raises:
         MediaError: there is no run, or the files cannot be written.
     """
-    data = summarise(out)
+    runs = current(load_runs(out))
+    data = summary_of(runs)
     target = out if target is None else target
-    views, left_out = embedded(current(load_runs(out)), [case["case"] for case in data["cases"]], clips, budget, follow)
+    views, left_out = embedded(runs, [case["case"] for case in data["cases"]], clips, budget, follow)
     files = {kind: target / f"report.{kind}" for kind in ("html", "md", "json", "csv")}
     texts = {"md": markdown(data), "csv": as_csv(data), "html": page(data, views, left_out)}
     content = {kind: text.encode("utf-8", "replace") for kind, text in texts.items()}

@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from bench.report.clips import View, data_uri
+from bench.report.columns import TARGETS
 from bench.report.fairness_section import fairness_section
 from bench.report.pareto import chosen_metrics, drawing
 from bench.report.style import SCRIPT, STYLE
@@ -25,6 +26,7 @@ from bench.report.text import (
     not_computed,
     overview_row,
     places_of,
+    ranking_note,
     tables,
     topics,
 )
@@ -98,7 +100,9 @@ def _metric_table(data: Mapping[str, Any], figures: Table, names: Sequence[str])
     for system, row in figures.items():
         cells = "".join(figure_cell(row.get(name), places[name], system in best[name]) for name in names)
         rows.append(table_row(system, data["systems"][system]["role"], cells))
-    return table(["", *(heading(data, name) for name in names)], rows)
+    note = ranking_note(data, names)
+    about = f'<p class="legend">{escape(note)}</p>' if note else ""
+    return table(["", *(heading(data, name) for name in names)], rows) + about
 
 
 def _plots(data: Mapping[str, Any]) -> str:
@@ -107,6 +111,8 @@ def _plots(data: Mapping[str, Any]) -> str:
         "Up and to the left is better. Filled: systems; hollow: baselines; whiskers: 95 % intervals; the line joins "
         "those that no other one beats in both (still and copy, which draw nothing, aside); dashed: the ground truth."
     )
+    if any(data["metrics"][name]["direction"] in TARGETS for name in chosen_metrics(data)):
+        legend += " Where a value near one or zero is best, it is the dotted line: nearer to it is better, not up."
     return f'<div class="plots">{drawn}</div><p class="legend">{legend}</p>' if drawn else ""
 
 

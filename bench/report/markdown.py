@@ -22,6 +22,7 @@ from bench.report.text import (
     not_computed,
     overview_row,
     places_of,
+    ranking_note,
     tables,
     topics,
 )
@@ -39,6 +40,7 @@ def markdown(data: Mapping[str, Any]) -> str:
             shown = computed(table, names)
             if shown:
                 lines += ["", f"{'###' if part else '##'} {title}", "", *_table(*metric_table(data, table, shown))]
+                lines += ["", in_markdown(note)] if (note := ranking_note(data, shown)) else []
     absent = not_computed(data, data["metrics"])
     if absent:
         lines += ["", "## Not computed", "", *_list(f"{name}: not computed: {why}." for name, why in absent.items())]

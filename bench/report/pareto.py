@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from bench.report.columns import badness
+from bench.report.columns import TARGETS, rank
 from bench.report.text import heading, seconds, topics
 
 WIDTH, HEIGHT = 340, 250
@@ -30,6 +30,7 @@ class Point:
         role: "system" or "baseline".
         time: seconds a frame.
         value: mean of the metric; low, high: its interval, or None.
+        rank: smaller for better systems, see `bench.report.columns.rank`.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Point:
     value: float
     low: float | None
     high: float | None
+    rank: float
 
 
 def chosen_metrics(data: Mapping[str, Any]) -> list[str]:
@@ -52,21 +54,23 @@ def chosen_metrics(data: Mapping[str, Any]) -> list[str]:
 
 def points_of(data: Mapping[str, Any], metric: str) -> list[Point]:
     """The systems that have both a time and a figure; the truth has no time of its own."""
-    if data["metrics"][metric]["direction"] is None:
+    direction = data["metrics"][metric]["direction"]
+    if direction is None:
         return []
     found = []
     for name, facts in data["systems"].items():
         time, figure = facts["seconds_a_frame"], data["table"][name].get(metric)
         if facts["role"] != "truth" and time and figure:
-            found.append(Point(name, facts["role"], time["mean"], figure["mean"], figure["low"], figure["high"]))
+            ends = figure["low"], figure["high"]
+            found.append(Point(name, facts["role"], time["mean"], figure["mean"], *ends, rank(direction, figure)))
     return found
 
 
-def front(points: Sequence[Point], direction: str) -> list[Point]:
+def front(points: Sequence[Point]) -> list[Point]:
     """The points that no other one beats in both time and quality, fastest first."""
     edge: list[Point] = []
-    for point in sorted(points, key=lambda p: (p.time, badness(direction, p.value))):
-        if not edge or badness(direction, point.value) < badness(direction, edge[-1].value):
+    for point in sorted(points, key=lambda p: (p.time, p.rank)):
+        if not edge or point.rank < edge[-1].rank:
             edge.append(point)
     return edge
 
@@ -79,7 +83,7 @@ def drawing(data: Mapping[str, Any], metric: str) -> str:
     truth_value = truth[0]["mean"] if truth and truth[0] else None
     x = _Scale([math.log10(point.time) for point in points], LEFT, WIDTH - RIGHT, least=1.0)
     heights = [v for p in points for v in (p.value, p.low, p.high) if v is not None]
-    heights += [] if truth_value is None else [truth_value]
+    heights += [value for value in (truth_value, TARGETS.get(direction)) if value is not None]
     up = (TOP, HEIGHT - BOTTOM) if direction == "lower" else (HEIGHT - BOTTOM, TOP)
     y = _Scale(heights, *up, least=1e-9)
     name = escape(heading(data, metric))
@@ -89,12 +93,12 @@ def drawing(data: Mapping[str, Any], metric: str) -> str:
         *_axes(x, y),
     ]
     if truth_value is not None:
-        at = y(truth_value)
-        parts.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}" class="truth"/>')
-        parts.append(f'<text x="{WIDTH - RIGHT}" y="{at - 4:.1f}" text-anchor="end" class="truth">truth</text>')
+        parts.append(_level(y(truth_value), "truth", "truth"))
+    if direction in TARGETS:
+        parts.append(_level(y(TARGETS[direction]), "target", "best"))
     if direction in ("lower", "higher"):
         drawn = [point for point in points if point.name not in ("still", "copy")]  # these draw nothing
-        parts.append(_edge(front(drawn, direction), x, y) if drawn else "")
+        parts.append(_edge(front(drawn), x, y) if drawn else "")
     parts += _points(points, x, y)
     return "".join([*parts, "</svg>"])
 
@@ -141,6 +145,13 @@ def _axes(x: _Scale, y: _Scale) -> list[str]:
     middle = (LEFT + WIDTH - RIGHT) / 2
     parts.append(f'<text x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">time a frame (better to the left)</text>')
     return parts
+
+
+def _level(at: float, kind: str, word: str) -> str:
+    """A dashed line across; its word stands at the left for the best value and at the right for the truth."""
+    place = f'x="{LEFT + 4}"' if kind == "target" else f'x="{WIDTH - RIGHT}" text-anchor="end"'
+    line = f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}" class="{kind}"/>'
+    return f'{line}<text {place} y="{at - 4:.1f}" class="{kind}">{word}</text>'
 
 
 def _edge(edge: Sequence[Point], x: _Scale, y: _Scale) -> str:

@@ -1,7 +1,7 @@
-"""How sure a figure is: bootstrap intervals over videos, paired tests, and the gap between groups.
+"""How sure a figure is: intervals over videos, paired tests, and the gap between groups.
 
-Everything is seeded: the same values give the same intervals. Interval ends and p-values are of one number a video;
-frames of a video are no independent samples and are never resampled.
+The same values give the same figures: what is drawn is seeded. Interval ends and p-values are of one number a video;
+frames of a video are no independent samples.
 """
 
 from __future__ import annotations
@@ -12,15 +12,22 @@ from functools import lru_cache
 from math import comb
 
 import numpy as np
+from scipy.interpolate import PchipInterpolator
 from scipy.special import ndtr, ndtri
-from scipy.stats import rankdata, wilcoxon
+from scipy.stats import rankdata, studentized_range, wilcoxon
 from scipy.stats import t as student
 
-RESAMPLES = 2000
-"""Bootstrap samples and permutations."""
+RESAMPLES = 10000
+"""Bootstrap samples, and random groupings of a permutation test."""
 
 LEVEL = 0.95
 """Coverage of the intervals."""
+
+MANY = 10
+"""Values from which on a bootstrap covers about what it says."""
+
+METHOD = f"bootstrap (BCa, expanded) from {MANY} cases on, for fewer Student's t corrected for skewness (Hall 1992)"
+"""What the interval of a mean is."""
 
 LEAST = 3
 """Values below which there is no interval, and units below which a group is too small to be compared."""
@@ -68,7 +75,8 @@ class Gap:
 
     Attributes:
         best, worst: names of the groups.
-        gap: difference of their means, never negative, with its interval; the interval may reach below zero.
+        gap: difference of their means, never negative, with its interval, which holds for all pairs of groups together
+            and may reach below zero.
         p: share of random groupings of the same values whose largest gap is at least as large.
     """
 
@@ -79,38 +87,70 @@ class Gap:
 
 
 @lru_cache(maxsize=64)
-def resample_weights(n: int, resamples: int = RESAMPLES, seed: int = SEED) -> np.ndarray:
-    """(resamples, n): how much each of n values weighs in each bootstrap sample; rows sum to 1."""
-    rng = np.random.default_rng((seed, n))
-    return rng.multinomial(n, np.full(n, 1 / n), size=resamples) / n
+def resample_weights(n: int) -> np.ndarray:
+    """(``RESAMPLES``, n): how much each of n values weighs in each bootstrap sample; rows sum to 1."""
+    return np.random.default_rng((SEED, n)).multinomial(n, np.full(n, 1 / n), size=RESAMPLES) / n
 
 
-def estimate(values: Sequence[float]) -> Estimate | None:
-    """Mean with its bias-corrected and accelerated bootstrap interval; None without values.
+def estimate(values: Sequence[float], bounds: tuple[float, float] = (-np.inf, np.inf)) -> Estimate | None:
+    """Mean with its interval; None without values.
 
-    Efron 1987, "Better bootstrap confidence intervals", sections 2 and 6.
+    From ``MANY`` values on a bootstrap interval, for fewer Student's t corrected for skewness: `bootstrapped` and
+    `transformed`. Of thousands of samples of 5, 10 and 20 values the former covered the true mean in .91 .95 .95
+    (normal), .90 .93 .94 and .83 .90 .90 (log-normal, sigma 0.5 and 1), the latter in .95 .95 .95, .93 .94 .95 and .89
+    .92 .92, plain BCa in .84 .91 .92, .82 .89 .92 and .76 .84 .87. Bootstrap-t covers as often, but one outlier sends
+    its end far away. Values that are often all equal, such as 0 or 1 of a few videos, look surer than they are with
+    any.
 
     Args:
         values: one number a video.
+        bounds: beyond which there are no values, and no end of an interval.
     """
     values = np.asarray(values, np.float64)
     if not len(values):
         return None
+    n, mean = len(values), float(values.mean())
+    if n < LEAST:
+        return Estimate(mean, None, None, n)
+    if float(((values - mean) ** 2).sum()) <= (1e-12 * max(abs(mean), 1e-300)) ** 2:
+        return Estimate(mean, mean, mean, n)
+    low, high = (bootstrapped if n >= MANY else transformed)(values)
+    return Estimate(mean, max(low, bounds[0]), min(high, bounds[1]), n)
+
+
+def bootstrapped(values: np.ndarray) -> tuple[float, float]:
+    """Ends of the bias-corrected and accelerated bootstrap interval of the mean of values that are not all equal.
+
+    Efron 1987, "Better bootstrap confidence intervals", sections 2 and 6, with Student's quantiles expanded by
+    sqrt(n / (n - 1)) in place of normal ones, for a sample varies less than what it is drawn from: the expanded
+    percentile interval of Hesterberg 2015, "What teachers should know about the bootstrap", with Efron's corrections.
+    """
     mean = float(values.mean())
-    if len(values) < LEAST:
-        return Estimate(mean, None, None, len(values))
     around = values - mean
-    spread = float((around**2).sum())
-    if spread <= (1e-12 * max(abs(mean), 1e-300)) ** 2:
-        return Estimate(mean, mean, mean, len(values))
     means = resample_weights(len(values)) @ around
     below = np.mean(means < 0) + np.mean(means == 0) / 2
     bias = ndtri(np.clip(below, 1 / RESAMPLES, 1 - 1 / RESAMPLES))
-    acceleration = float((around**3).sum()) / (6 * spread**1.5)
-    tails = bias + ndtri([(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    shares = ndtr(bias + tails / (1 - acceleration * tails))
-    low, high = np.quantile(means, np.clip(shares, 0, 1))
-    return Estimate(mean, mean + float(low), mean + float(high), len(values))
+    acceleration = float((around**3).sum()) / (6 * float((around**2).sum()) ** 1.5)
+    n = len(values)
+    tails = bias + (n / (n - 1)) ** 0.5 * student.ppf([(1 - LEVEL) / 2, (1 + LEVEL) / 2], n - 1)
+    low, high = np.quantile(means, np.clip(ndtr(bias + tails / (1 - acceleration * tails)), 0, 1))
+    return mean + float(low), mean + float(high)
+
+
+def transformed(values: np.ndarray) -> tuple[float, float]:
+    """Ends of Student's t interval, corrected for skewness, of values that are not all equal.
+
+    Hall 1992, "On the removal of skewness by transformation", section 2 (the cubic one), with t in place of normal
+    quantiles: without skewness it is the t interval, and its ends lie at most four times as far.
+    """
+    n, mean = len(values), float(values.mean())
+    around = values - mean
+    variance = float((around**2).mean())
+    skew = float(((around / variance**0.5) ** 3).mean()) / n**0.5
+    quantiles = student.ppf([(1 + LEVEL) / 2, (1 - LEVEL) / 2], n - 1) - skew / 6
+    root = np.cbrt(1 + skew * quantiles)
+    low, high = mean - (variance / (n - 1)) ** 0.5 * 3 * quantiles / (1 + root + root**2)
+    return float(low), float(high)
 
 
 def jackknife(value: float, without: Sequence[float]) -> tuple[float, float]:
@@ -168,8 +208,11 @@ def least_chance(first: int, second: int) -> float:
 def gap(groups: Mapping[str, Sequence[float]]) -> Gap | None:
     """Difference of the best and the worst group; None unless two groups have ``LEAST`` values.
 
-    The interval is of the two groups that turned out best and worst; p is of the largest gap over all groups, so
-    that many groups do not make a gap by chance (a permutation test; Fisher 1935, chapter 3).
+    Both its interval and p are of the largest gap over all groups, so that many groups do not make a gap by chance.
+    The interval is one of all pairs together, whatever their variances (Games and Howell 1976, "Pairwise multiple
+    comparison procedures with unequal n's and/or variances"; of two groups it is Welch's). Of 2, 4 and 6 equal groups
+    of 5 it left out zero in .041 .042 .037 of normal samples, .021 .008 .005 of log-normal ones (sigma 1), .047 .054
+    .071 of uniform ones. p is a permutation test's (Fisher 1935, chapter 3).
 
     Args:
         groups: name -> badness (smaller is better) of each of its units; smaller groups are left out.
@@ -182,14 +225,38 @@ def gap(groups: Mapping[str, Sequence[float]]) -> Gap | None:
     if best == worst:  # all means are equal
         best, worst = list(kept)[:2]
     difference = means[worst] - means[best]
-    drawn = _resampled(kept[worst], 1) - _resampled(kept[best], 2)
-    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    reach = _reach(kept[best], kept[worst], len(kept))
     size = len(kept[best]) + len(kept[worst])
-    return Gap(best, worst, Estimate(difference, float(low), float(high), size), _chance(list(kept.values())))
+    figure = Estimate(difference, difference - reach, difference + reach, size)
+    return Gap(best, worst, figure, _chance(list(kept.values())))
 
 
-def _resampled(values: np.ndarray, seed: int) -> np.ndarray:
-    return resample_weights(len(values), seed=seed) @ values
+def _reach(a: np.ndarray, b: np.ndarray, groups: int) -> float:
+    """How far the interval of two groups' difference reaches to either side, being one of several groups' pairs."""
+    errors = np.array([a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)])
+    total = float(errors.sum())
+    if not total:
+        return 0.0
+    freedom = total**2 / float((errors**2 / (len(a) - 1, len(b) - 1)).sum())
+    return total**0.5 * range_quantile(groups, freedom) / 2**0.5
+
+
+def range_quantile(groups: int, freedom: float) -> float:
+    """Quantile at ``LEVEL`` of the studentized range of so many means, for 2 degrees of freedom or more.
+
+    Beyond two groups it is interpolated between six of scipy's, to 0.04 %: each of these takes a tenth of a second.
+    """
+    if groups == 2:
+        return float(2**0.5 * student.ppf((1 + LEVEL) / 2, freedom))
+    return float(np.exp(_range_quantiles(groups)(1 / freedom)))
+
+
+@lru_cache(maxsize=64)
+def _range_quantiles(groups: int) -> PchipInterpolator:
+    """Logarithm of the studentized range's quantile over 1 / degrees of freedom."""
+    shares = np.linspace(0, 1 / (LEAST - 1), 6)
+    freedoms = np.divide(1, shares, out=np.full(len(shares), np.inf), where=shares > 0)
+    return PchipInterpolator(shares, np.log(studentized_range.ppf(LEVEL, groups, freedoms)))
 
 
 def _chance(groups: list[np.ndarray]) -> float:

@@ -52,6 +52,7 @@ svg .grid { stroke: var(--line); }
 svg .front { stroke: var(--accent); fill: none; stroke-dasharray: 1 0; opacity: .55; stroke-width: 1.5; }
 svg line.truth { stroke: var(--truth); stroke-dasharray: 5 4; }
 svg text.truth { fill: var(--truth); }
+svg line.target { stroke: var(--soft); stroke-dasharray: 2 3; }
 svg circle.system { fill: var(--accent); }
 svg circle.baseline { fill: var(--card); stroke: var(--base); stroke-width: 2; }
 svg .whisker { stroke-width: 1.5; }

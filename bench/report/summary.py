@@ -8,12 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench.report.columns import NEEDS, Column, columns
+from bench.report.columns import NEEDS, TARGETS, Column, columns
 from bench.report.current import current
 from bench.report.fairness import fairness
 from bench.report.runs import Record, Run, load_runs, plain
 from bench.report.sets import estimate_set
-from bench.report.stats import LEVEL, RESAMPLES, Estimate, estimate
+from bench.report.stats import LEVEL, METHOD, RESAMPLES, Estimate, estimate
 
 SCHEMA = 1
 """Version of the JSON report."""
@@ -39,7 +39,8 @@ def summarise(out: Path) -> dict[str, Any]:
         versions, machine: of the first run;
         metrics: name -> facts (`bench.report.columns.facts_of`), unfit (cases), not_computed (reasons);
         systems: name -> role, ok, failed, left_out, not_run, frames, lost, seconds_a_frame and what its run says;
-        table: system -> metric -> mean, low, high, n, charged; None where it has none;
+        table: system -> metric -> mean, low, high, n, charged, and of a metric that should be near one or zero badness,
+            the mean distance from there, by which rows rank; None where it has none;
         parts: where a suite has several parts, such as self and cross: part -> cases, table of these alone;
         fairness: see `bench.report.fairness.fairness`;
         notes: sentences;
@@ -49,7 +50,11 @@ def summarise(out: Path) -> dict[str, Any]:
     Raises:
         MediaError: see `bench.report.runs.load_runs`.
     """
-    runs = current(load_runs(out))
+    return summary_of(current(load_runs(out)))
+
+
+def summary_of(runs: Sequence[Run]) -> dict[str, Any]:
+    """The same of runs that are loaded (`bench.report.current.current`)."""
     cases = case_names(runs)
     made = columns(runs, cases)
     data = {
@@ -58,7 +63,7 @@ def summarise(out: Path) -> dict[str, Any]:
         "suite": _suite(runs[0], cases),
         "versions": runs[0].facts.get("versions") or {},
         "machine": runs[0].facts.get("machine") or {},
-        "statistics": {"interval": LEVEL, "resamples": RESAMPLES},
+        "statistics": {"interval": LEVEL, "method": METHOD, "resamples": RESAMPLES},
         "metrics": {column.name: _metric(column) for column in made},
         "systems": {run.name: _system(run, cases) for run in runs},
         "table": _table(runs, made, cases),
@@ -178,8 +183,10 @@ def _table(runs: Sequence[Run], made: Sequence[Column], cases: Sequence[str]) ->
                 charged = sum(record.status == "failed" for record in tried)
             else:
                 values = [value for case, value in column.values[run.name].items() if case in chosen]
-                found = _figures(estimate(values))
+                found = _figures(estimate(values, column.bounds))
                 charged = len(column.charged[run.name] & chosen)
+                if found is not None and column.facts["direction"] in TARGETS:
+                    found["badness"] = sum(map(column.badness, values)) / len(values)
             row[column.name] = None if found is None else found | {"charged": charged}
     return table
 

@@ -26,7 +26,10 @@ def figure_cell(found: Mapping[str, Any] | None, places: int, best: bool = False
     if found["low"] is not None:
         interval = f"<small>[{found['low']:.{places}f}, {found['high']:.{places}f}]</small>"
     name = ' class="best"' if best else ""
-    return f'<td{name} title="{found["n"]} cases"><b>{figure(found["mean"], places)}</b>{dagger}{interval}</td>'
+    told = f"{found['n']} cases"
+    if found.get("badness") is not None:
+        told += f"; mean distance from the best value {found['badness']:.{places}f}"
+    return f'<td{name} title="{told}"><b>{figure(found["mean"], places)}</b>{dagger}{interval}</td>'
 
 
 def table_row(name: str, role: str, cells: str) -> str:

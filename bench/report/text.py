@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from bench.report.columns import badness
+from bench.report.columns import TARGETS, rank
 from bench.report.fairness import EVIDENCE
 from bench.report.stats import least_chance
 
@@ -31,11 +31,12 @@ SETS = "All clips together, against the true videos"
 ROLES = {"truth": "ground truth", "baseline": "baseline", "system": "system"}
 
 LEGEND = (
-    "Each figure is the mean over cases with its 95 % bootstrap interval over cases; ↑ higher, ↓ lower, →1 nearer to "
-    "one, →0 nearer to zero is better. Cases that share a portrait or a driver are not independent: the intervals "
-    "speak of these cases. †n: n of the cases failed or gave nothing to measure; they count with the metric's value "
-    "for failures, or the worst value that any row has on any case, so that a failure never improves a mean. Figures "
-    "of all clips together leave them out: such a row is never called the best."
+    "Each figure is the mean over cases with its 95 % interval over cases (bootstrap, for fewer than 10 cases "
+    "Student’s t corrected for skewness); ↑ higher, ↓ lower, →1 nearer to one, →0 nearer to zero is better. Cases "
+    "that share a portrait or a driver are not independent: the intervals speak of these cases. †n: n of the cases "
+    "failed or gave nothing to measure; they count with the metric's value for failures, or the worst value that any "
+    "row has on any case, so that a failure never improves a mean. Figures of all clips together leave them out: such "
+    "a row is never called the best."
 )
 
 
@@ -105,16 +106,26 @@ def not_computed(data: Mapping[str, Any], names: Iterable[str]) -> dict[str, str
 
 
 def best_systems(data: Mapping[str, Any], table: Table, metric: str) -> set[str]:
-    """The systems under test whose mean is best; none where there is no one to beat."""
+    """The systems under test that rank first (`bench.report.columns.rank`); none where there is no one to beat."""
     direction = data["metrics"][metric]["direction"]
     asked = [n for n, facts in data["systems"].items() if facts["role"] != "truth" and n not in ("still", "copy")]
     all_clips = data["metrics"][metric]["of_sets"]
     rows = {name: row for name in asked if (row := table[name].get(metric))}
-    means = {name: row["mean"] for name, row in rows.items() if not (all_clips and row["charged"])}
-    if direction is None or len(means) < 2:
+    bad = {name: rank(direction, row) for name, row in rows.items() if not (all_clips and row["charged"])}
+    if direction is None or len(bad) < 2:
         return set()
-    bad = {name: badness(direction, mean) for name, mean in means.items()}
     return {name for name, value in bad.items() if value == min(bad.values())}
+
+
+def ranking_note(data: Mapping[str, Any], names: Iterable[str]) -> str:
+    """What a table's reader has to know of the metrics that should be near one or zero; "" without any."""
+    said = []
+    for direction, target in TARGETS.items():
+        near = [name for name in names if data["metrics"][name]["direction"] == direction]
+        if near:
+            hidden = f"a mean near {target:g} may hide cases on both sides"
+            said.append(f"{', '.join(near)}: nearest to {target:g} is best, case by case; {hidden}.")
+    return " ".join(said)
 
 
 def failures(data: Mapping[str, Any]) -> list[tuple[str, str, str]]:

@@ -252,6 +252,13 @@ class TestVerdict:
     def test_the_bar_of_fidelity(self, speedup, psnr, change, passed):
         assert bars([made_point("taylor a", speedup, psnr, change)])[0].passed is passed
 
+    def test_a_landmark_error_that_was_not_measured_clears_no_bar(self):
+        unseen = made_point("taylor a", 3.0, 60.0) | {"landmark_change": None}
+        bar = bars([unseen])[0]
+        assert bar.passed is None and "not shown: taylor a: 3.00, 60.0 dB, landmark error not measured" in bar.text
+        shown = bars([unseen, made_point("taylor b", 2.7, 45.0)])[0]
+        assert shown.passed and "taylor b: 2.70" in shown.text and "taylor a" not in shown.text
+
     def test_identical_frames_have_a_finite_psnr(self):
         assert Tally(pixels=10).psnr == 100
         assert Tally(squared=10 * 1e-4, pixels=10).psnr == pytest.approx(40)

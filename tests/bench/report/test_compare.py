@@ -2,6 +2,7 @@
 
 import copy
 import json
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from bench.tables import write_json
 
 from .conftest import CASES
 
+RESULTS = Path(__file__).resolve().parents[3] / "bench" / "results" / "suites"
 SYSTEMS = ("worse", "mien:mini")
 
 
@@ -117,6 +119,32 @@ class TestReading:
         (tmp_path / "a.json").write_text(json.dumps(report | {"schema": 99}))
         with pytest.raises(MediaError, match="version 99"):
             read_report(tmp_path / "a.json")
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"schema": "1"},
+            {"schema": True},
+            {"schema": None},
+            {"table": {}},
+            {"table": {"worse": []}},
+            {"metrics": {"identity": 1}},
+            {"systems": {"worse": "system"}},
+            {"cases": [{"case": "a", "systems": {"worse": {"status": "ok", "values": {"identity": "0.5"}}}}]},
+            {"cases": [{"case": "a", "systems": {"worse": {"status": "ok", "values": []}}}]},
+            {"cases": ["a"]},
+        ],
+    )
+    def test_parts_of_the_wrong_kind_are_damage(self, report, tmp_path, change):
+        (tmp_path / "a.json").write_text(json.dumps(report | change))
+        with pytest.raises(MediaError, match="is damaged: make it again"):
+            read_report(tmp_path / "a.json")
+
+    @pytest.mark.parametrize("file", sorted(RESULTS.glob("*.json")), ids=lambda file: file.stem)
+    def test_the_reports_of_the_repository_can_be_read(self, file):
+        read = read_report(file)
+        metrics = compare(read, read, "mien:mini", "warp")["metrics"]
+        assert metrics and all(told["n"] for told in metrics.values())
 
     def test_an_absent_file(self, tmp_path):
         with pytest.raises(MediaError, match="no report"):

@@ -49,6 +49,17 @@ def test_one_portrait_in_many_cases_is_one_unit(tmp_path):
     assert found["systems"]["one"]["metrics"]["identity"]["groups"]["a"]["n"] == 1
 
 
+def test_a_portrait_that_errs_on_both_sides_is_no_good_one(tmp_path):
+    names = [f"face{i}-{k}" for i in range(8) for k in range(2)]
+    folder = write_run(tmp_path, "one", suite={"name": "s", "metrics": ["flicker"], "cases": names})
+    for name in names:
+        i, k = int(name[4]), int(name[6])
+        value = (0.5, 1.5)[k] if i % 2 else 1.1  # on average 1 and 1.1
+        write_case(folder, name, {"flicker": value}, portrait=name[:5], groups={"tone": ("light", "dark")[i % 2]})
+    gap = look(tmp_path)["tone"]["systems"]["one"]["metrics"]["flicker"]["gap"]
+    assert (gap["best"], gap["worst"]) == ("light", "dark") and gap["gap"] == pytest.approx(0.4)
+
+
 def test_a_sure_gap_is_shown_and_chance_is_not(tmp_path):
     rng = np.random.default_rng(0)
     names = [f"face{i}" for i in range(24)]

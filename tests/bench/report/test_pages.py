@@ -13,7 +13,7 @@ from bench.report.clips import CELL, MAX_FRAMES, view_of
 from bench.report.files import as_csv, write_report
 from bench.report.html import page
 from bench.report.markdown import markdown, terminal
-from bench.report.pareto import Point, chosen_metrics, drawing, front
+from bench.report.pareto import Point, chosen_metrics, drawing, front, points_of
 from bench.report.runs import load_runs
 from bench.report.summary import summarise
 from bench.report.text import decimals, seconds, topics
@@ -112,6 +112,11 @@ class TestMarkdown:
         assert len(blocks) > 3
         assert all(len({line.count("|") for line in block.splitlines()}) == 1 for block in blocks)
 
+    def test_a_metric_that_should_be_near_one_is_explained_where_it_stands(self, data):
+        note = "flicker: nearest to 1 is best, case by case; a mean near 1 may hide cases on both sides."
+        assert markdown(data).count(note) == 1 == page(data).count(note)
+        assert "mean distance from the best value 0." in page(data)
+
     def test_terminal(self, data):
         assert "ground truth" in terminal(data) and "lpips: not computed" in terminal(data)
 
@@ -146,17 +151,21 @@ def test_times_have_units():
 
 class TestPareto:
     def test_front_holds_what_nobody_beats(self):
-        made = [
-            Point(n, "system", t, v, None, None) for n, t, v in (("a", 1, 1), ("b", 2, 3), ("c", 3, 2), ("d", 4, 4))
-        ]
-        assert [point.name for point in front(made, "higher")] == ["a", "b", "d"]
-        assert [point.name for point in front(made, "lower")] == ["a"]
+        values = (("a", 1, 1), ("b", 2, 3), ("c", 3, 2), ("d", 4, 4))
+        higher, lower = ([Point(n, "system", t, v, None, None, sign * v) for n, t, v in values] for sign in (-1, 1))
+        assert [point.name for point in front(higher)] == ["a", "b", "d"]
+        assert [point.name for point in front(lower)] == ["a"]
 
     def test_front_against_brute_force(self):
         rng = np.random.default_rng(0)
-        made = [Point(str(i), "system", *rng.uniform(0, 1, 2), None, None) for i in range(40)]
+        made = [Point(str(i), "system", t, v, None, None, -v) for i, (t, v) in enumerate(rng.uniform(0, 1, (40, 2)))]
         best = {p.name for p in made if not any(q.time <= p.time and q.value >= p.value and q is not p for q in made)}
-        assert {point.name for point in front(made, "higher")} == best
+        assert {point.name for point in front(made)} == best
+
+    def test_the_best_value_is_a_line_where_it_lies_in_the_middle(self, data):
+        assert 'class="target">best<' in drawing(data, "flicker") and "target" not in drawing(data, "identity")
+        ranks = {point.name: point.rank for point in points_of(data, "flicker")}
+        assert ranks["still"] == pytest.approx(data["table"]["still"]["flicker"]["badness"]) and ranks["still"] > 0
 
     def test_better_values_are_drawn_higher(self, data):
         def height(metric, name):

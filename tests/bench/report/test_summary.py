@@ -8,8 +8,10 @@ import pytest
 
 from animate.errors import MediaError
 from bench.report.columns import columns
+from bench.report.compare import compare
 from bench.report.runs import load_runs, plain
 from bench.report.summary import case_names, summarise
+from bench.report.text import best_systems
 
 from .conftest import CASES, write_case, write_run
 
@@ -94,8 +96,6 @@ class TestFailures:
         assert table["crashes"]["flicker"]["mean"] > table["sharp"]["flicker"]["mean"] == 1.5
 
     def test_are_told_beside_figures_of_all_clips_and_never_the_best(self, finished):
-        from bench.report.text import best_systems
-
         data = summarise(finished)
         table = data["table"]
         assert table["worse"]["frechet_dlib"]["charged"] == 1 and table["mien:mini"]["frechet_dlib"]["charged"] == 0
@@ -109,6 +109,50 @@ class TestFailures:
     def test_a_case_that_nobody_can_be_measured_on_is_told(self, data):
         assert data["table"]["worse"]["eye_corr"]["n"] == 7
         assert any(note.startswith("eye_corr: 1 of 8 cases count for no system") for note in data["notes"])
+
+
+class TestNearToOne:
+    @pytest.fixture
+    def both(self, tmp_path):
+        """`swings` is 0.9 away on either side and right on average; `steady` is 0.2 away."""
+        for name, values in (("swings", (0.1, 1.9)), ("steady", (1.2, 1.2))):
+            folder = write_run(tmp_path, name)
+            for i, case in enumerate(CASES):
+                write_case(folder, case, {"flicker": values[i % 2]})
+        return summarise(tmp_path)
+
+    def test_rows_rank_by_their_cases_and_show_their_mean(self, both):
+        table = both["table"]
+        assert table["swings"]["flicker"]["mean"] == pytest.approx(1.0)
+        assert table["swings"]["flicker"]["badness"] == pytest.approx(0.9)
+        assert best_systems(both, table, "flicker") == {"steady"}
+
+    def test_comparing_two_says_the_same(self, both):
+        alone = both | {"metrics": {"flicker": both["metrics"]["flicker"]}}
+        assert compare(alone, alone, "swings", "steady")["metrics"]["flicker"]["verdict"] == "b"
+
+    def test_reports_of_older_versions_rank_by_their_means(self, both):
+        for row in both["table"].values():
+            del row["flicker"]["badness"]
+        assert best_systems(both, both["table"], "flicker") == {"swings"}
+
+    def test_other_metrics_hold_their_mean_alone(self, data):
+        assert "badness" not in data["table"]["mien:mini"]["identity"]
+
+
+class TestSets:
+    @pytest.mark.parametrize(("metric", "shift"), [("frechet_dlib", 0.3), ("kid", 0.0)])
+    def test_an_interval_of_a_distance_ends_at_zero_or_at_the_figure(self, tmp_path, metric, shift):
+        rng = np.random.default_rng(0)
+        suite = {"name": "s", "metrics": [metric], "cases": list(CASES)}
+        folder = write_run(tmp_path, "one", suite=suite)
+        (folder / "features").mkdir()
+        for case in CASES[:4]:
+            write_case(folder, case, {})
+            made = {"output": rng.normal(size=(3, 2)) + shift * rng.normal(), "truth": rng.normal(size=(3, 2))}
+            np.savez(folder / "features" / f"{case}.npz", **{f"{metric}.{key}": value for key, value in made.items()})
+        found = summarise(tmp_path)["table"]["one"][metric]
+        assert found["low"] == min(0.0, found["mean"]) and found["high"] > max(found["mean"], 0)
 
 
 class TestNotComputed:
