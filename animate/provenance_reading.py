@@ -43,7 +43,12 @@ class Origin:
     @property
     def generated(self) -> bool:
         """Whether the plain metadata say that it was made by a trained model, wholly or in part."""
-        return self.facts.get("digital_source_type", "").lower().endswith("trainedalgorithmicmedia")
+        return tells_of_a_model(self.facts.get("digital_source_type", ""))
+
+
+def tells_of_a_model(source_type: str) -> bool:
+    """Whether IPTC's digital source type says that a trained model made a file, or a part of it."""
+    return source_type.lower().endswith("trainedalgorithmicmedia")
 
 
 def read_origin(path: str | Path) -> Origin:

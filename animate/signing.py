@@ -57,14 +57,10 @@ class Credential:
     def load(cls, certificate: str | Path, key: str | Path) -> Credential:
         """Reads both files. Raises OptionError, one sentence, for what is no certificate, or not its key."""
         _require()
-        from cryptography import x509
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
         chain, secret = _read(Path(certificate), "certificate"), _read(Path(key), "key")
-        try:
-            certificates = x509.load_pem_x509_certificates(chain)
-        except ValueError as error:
-            raise OptionError(f"{certificate} is no certificate: give a PEM file with its chain.") from error
+        certificates = _certificates(chain, certificate, "the certificate with its chain")
         try:
             private = load_pem_private_key(secret, None)
         except TypeError as error:
@@ -94,6 +90,22 @@ class Credential:
         chain = leaf.public_bytes(Encoding.PEM) + authority.public_bytes(Encoding.PEM)
         secret = own.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         return cls(chain, secret, "es256", TEST_ISSUER, test=True)
+
+
+def load_authorities(path: str | Path) -> bytes:
+    """The certificates of a PEM file, and nothing else that it holds: what `read_manifest` takes as anchors.
+
+    Raises OptionError, one sentence that names the file: it cannot be read or holds no certificate, a damaged one, or
+    none of an authority.
+    """
+    _require()
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    found = _certificates(_read(Path(path), "file of authorities"), path, "the authorities' certificates")
+    if not any(_is_authority(one, x509) for one in found):
+        raise OptionError(f"{path} holds no authority's certificate: give that of who issues, not of who signs.")
+    return b"".join(one.public_bytes(Encoding.PEM) for one in found)
 
 
 def sign(path: Path, suffix: str, provenance: Provenance, credential: Credential) -> None:
@@ -174,6 +186,34 @@ def _read(path: Path, what: str) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise OptionError(f"The {what} {path} cannot be read ({error.strerror}): check the path.") from error
+
+
+def _certificates(data: bytes, path: str | Path, what: str) -> list[Any]:
+    """Those of a PEM file. what: what the file should hold, for the sentence of the OptionError."""
+    from cryptography import x509
+
+    want = f"give {what} as a PEM file"
+    if not data.strip():
+        raise OptionError(f"{path} is empty: {want}.")
+    if b"-----BEGIN CERTIFICATE-----" not in data:
+        if b"PRIVATE KEY-----" in data:
+            raise OptionError(f"{path} holds a private key and no certificate: {want}.")
+        try:
+            x509.load_der_x509_certificate(data)
+        except ValueError:
+            raise OptionError(f"{path} holds no certificate: {want}.") from None
+        raise OptionError(f"{path} is a certificate in DER: {want} (`openssl x509 -inform der -in {path}` prints it).")
+    try:
+        return x509.load_pem_x509_certificates(data)
+    except ValueError as error:
+        raise OptionError(f"{path} holds a damaged certificate: copy it again, or {want}.") from error
+
+
+def _is_authority(certificate: Any, x509: Any) -> bool:
+    try:
+        return bool(certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca)
+    except (x509.ExtensionNotFound, ValueError):  # certificates of version 1 have no extensions
+        return certificate.issuer == certificate.subject
 
 
 def _algorithm(key: Any, path: str | Path) -> str:

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from animate.errors import MienError, OptionError
 from animate.full_size_options import FullSizeOptions
 
 from . import cli_bench, cli_doctor, cli_motion, cli_talk, cli_train, cli_verify, cli_weights, completion
 from . import cli_options as shared
+from .cli_errors import EXIT_BUG, EXIT_ERROR, EXIT_INTERRUPTED, EXIT_PROBLEM, asks_for_json, ends_cleanly, tell
 from .cli_options import FACES, MOVE, OUTPUT
 from .command_line import refuse_empty_paths
 from .config_file import ConfigCommand
-
-EXIT_PROBLEM = 1  # `mien check` found something that makes the job fail
-EXIT_ERROR = 2  # a MienError or a mistake in the options
-EXIT_BUG = 70  # an error that no sentence was written for (EX_SOFTWARE)
-EXIT_INTERRUPTED = 130
 
 app = typer.Typer(
     name="mien",
@@ -227,69 +221,18 @@ def ui(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit code. A MienError becomes one sentence on standard error."""
-    previous = _exit_cleanly_when_terminated()
-    try:
-        refuse_empty_paths(sys.argv[1:] if argv is None else argv)
-        code = app(args=None if argv is None else list(argv), prog_name="mien", standalone_mode=False)
-        if code == EXIT_INTERRUPTED:  # newer typer turns Ctrl-C into this code, older ones into Abort
-            raise KeyboardInterrupt
-        return code if isinstance(code, int) else 0
-    except MienError as error:
-        return _say(error, str(error), getattr(error, "exit_code", EXIT_ERROR))
-    except KeyboardInterrupt as error:
-        return _say(error, "interrupted, nothing was written.", EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of our output (`| head`) has gone: no error of ours, and Python must not complain at its
-        # end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_PROBLEM
-    except Exception as error:
-        return _say_other(error)
-    finally:
-        if previous is not None:
-            signal.signal(signal.SIGTERM, previous)
-
-
-def _say_other(error: Exception) -> int:
-    """Errors of the option parser and errors that should not happen."""
-    # typer brings click's classes under other names from version to version: tell them by what they offer.
-    if type(error).__name__ == "Abort":
-        return _say(error, "interrupted, nothing was written.", EXIT_INTERRUPTED)
-    if callable(getattr(error, "format_message", None)):
-        message = error.format_message()
-        if not message:  # the help that was shown instead says it all
-            return EXIT_ERROR
-        return _say(error, message if message.endswith((".", "?")) else f"{message}.", EXIT_ERROR)
-    if isinstance(error, OSError) and error.filename is not None:
-        sentence = f"{error.filename} cannot be used ({error.strerror}): check the path, its permissions and its disk."
-        return _say(error, sentence, EXIT_ERROR)
-    sentence = (
-        f"something went wrong that Mien did not foresee ({type(error).__name__}: {error}). "
-        "Please report it with what `mien --debug …` prints."
-    )
-    return _say(error, sentence, EXIT_BUG)
-
-
-def _say(error: BaseException, sentence: str, code: int) -> int:
-    if os.environ.get("MIEN_DEBUG") == "1":
-        import traceback
-
-        traceback.print_exception(error)
-    # One sentence stays one line, also when a library's message in it has several.
-    print(f"mien: {' '.join(sentence.split())}", file=sys.stderr)
-    return code
-
-
-def _exit_cleanly_when_terminated() -> Any:
-    """SIGTERM unwinds the stack like Ctrl-C, so that half-written files go. Returns the handler before."""
-
-    def handle(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        return signal.signal(signal.SIGTERM, handle)
-    except ValueError:  # not in the main thread
-        return None
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    with ends_cleanly():
+        try:
+            refuse_empty_paths(arguments)
+            code = app(args=arguments, prog_name="mien", standalone_mode=False)
+            if code == EXIT_INTERRUPTED:  # newer typer turns Ctrl-C into this code, older ones into Abort
+                raise KeyboardInterrupt
+            if sys.stdout is not None:
+                sys.stdout.flush()  # what cannot be written is to be told here, not by Python at its end
+            return code if isinstance(code, int) else 0
+        except (Exception, KeyboardInterrupt) as error:
+            return tell(error, asks_for_json(arguments))
 
 
 def run() -> None:
@@ -297,7 +240,7 @@ def run() -> None:
     sys.exit(main())
 
 
-__all__ = ["OptionError", "app", "main"]
+__all__ = ["EXIT_BUG", "EXIT_ERROR", "EXIT_INTERRUPTED", "EXIT_PROBLEM", "app", "main"]
 
 if __name__ == "__main__":
     run()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,15 @@ from typer.core import TyperCommand
 
 from animate.errors import OptionError
 
+from .cli_errors import marked_for_json
 from .command_line import BY_FACE, PATHS, WORDS_OR_PATHS, split_by_face
 from .report import SCHEMA_VERSION
 
 #: Options of which the command line's replaces the other in the file too.
 RIVALS = ({"driving", "motion"},)
 NEVER = {"config", "help"}
+#: Options that take several words joined by commas, which a file may write as a list, and a mapping as NAME=VALUE.
+LISTED, MAPPED = {"region", "strength", "faces"}, {"strength"}
 PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 
 
@@ -35,10 +39,29 @@ class ConfigCommand(TyperCommand):
                     if rivals & given.keys():
                         values = {name: value for name, value in values.items() if name not in rivals}
                 ctx.default_map = values
-        rest = super().parse_args(ctx, args)
-        if file is not None:
-            _spare(file, ctx.params)
-        return rest
+        with marked_for_json(bool((ctx.default_map or {}).get("as_json"))):
+            try:
+                rest = super().parse_args(ctx, args)
+            except Exception as error:  # typer brings click's classes under other names from version to version
+                param, message = getattr(error, "param", None), getattr(error, "message", None)
+                if file is None or not message or param is None or param.name not in values.keys() - given.keys():
+                    raise
+                why = message[0].lower() + message[1:].rstrip(".")
+                raise OptionError(f"{file}: {_names(param)[0][0]} is {values[param.name]!r}: {why}.") from error
+            if file is not None:
+                _spare(file, ctx.params)
+            return rest
+
+    def invoke(self, ctx: Any) -> Any:
+        with marked_for_json(bool(ctx.params.get("as_json"))):
+            try:
+                return super().invoke(ctx)
+            except OptionError as error:
+                # The person wrote no such option on the command line: say where it stands.
+                keys = [key for param in _from_file(ctx) for key, _ in _names(param)]
+                if any(re.search(rf"--{key}(?![\w-])", str(error)) for key in keys):
+                    raise OptionError(f"{ctx.params['config']}: {error}") from error
+                raise
 
 
 def read_config(path: Path, command: str, params: Sequence[Any]) -> dict[str, Any]:
@@ -54,7 +77,7 @@ def read_config(path: Path, command: str, params: Sequence[Any]) -> dict[str, An
     """
     content = _read(path)
     if isinstance(content, dict) and isinstance(content.get("options"), dict) and "schema" in content:
-        if content["schema"] != SCHEMA_VERSION:
+        if str(content["schema"]) != str(SCHEMA_VERSION):
             raise OptionError(
                 f"{path} is a report of schema {content['schema']}, which this version cannot replay: it knows "
                 f"{SCHEMA_VERSION}."
@@ -71,7 +94,8 @@ def read_config(path: Path, command: str, params: Sequence[Any]) -> dict[str, An
     for key, value in content.items():
         name = str(key).replace("_", "-")
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
+            near = [long for long, (param, _) in known.items() if f"-{name}" in param.opts]
+            near = near or difflib.get_close_matches(name.lower(), known, 1)
             hint = f"did you mean {near[0]}" if near else f"`mien {command} --help` lists what there is"
             raise OptionError(f"{path} has the unknown option {str(key)!r}: {hint}.")
         param, flag = known[name]
@@ -86,22 +110,28 @@ def _read(path: Path) -> Any:
     import yaml
 
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise OptionError(f"The configuration {path} does not exist: check the path.") from error
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise OptionError(f"The configuration {path} is no text in UTF-8: save it as UTF-8.") from error
+    except OSError as error:
         raise OptionError(f"The configuration {path} cannot be read: give a YAML or JSON file.") from error
     try:
         if text.lstrip().startswith("{"):
             try:
-                return json.loads(text)
-            except ValueError:
+                return json.loads(text, object_pairs_hook=lambda pairs: _unrepeated(path, pairs))
+            except json.JSONDecodeError:
                 pass  # YAML's short form of a mapping begins with a brace too
         return yaml.load(text, _loader())  # a SafeLoader: it can build nothing but plain values
+    except OptionError:  # which is a ValueError too
+        raise
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}: " if mark else ""
         what = getattr(error, "problem", None) or "it must be a small text file"
+        if "'\\t'" in what:
+            what = "indent with spaces instead of tabs"
         raise OptionError(f"The configuration {path} is no YAML that can be read ({where}{what}).") from error
 
 
@@ -109,10 +139,17 @@ def _loader() -> type:
     import yaml
 
     class Loader(yaml.SafeLoader):
-        """Only true and false are truth values, so that `cache: off` stays a word; and no key stands twice."""
+        """Words stay as they are written, but for true, false and null; and no key stands twice.
+
+        So `cache: off` is a word, `output: 2026-01-01` a name, `face: 010` no octal number and `trim-end: 1:30` no 90.
+        """
 
         yaml_implicit_resolvers = {
-            first: [(tag, regexp) for tag, regexp in resolvers if tag != "tag:yaml.org,2002:bool" or first in "tTfF"]
+            first: [
+                (tag, regexp)
+                for tag, regexp in resolvers
+                if tag.endswith((":null", ":merge")) or (tag.endswith(":bool") and first in "tTfF")
+            ]
             for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
         }
 
@@ -127,6 +164,21 @@ def _loader() -> type:
     return Loader
 
 
+def _unrepeated(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    keys = [key for key, _ in pairs]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise OptionError(f"The configuration {path} gives {key!r} twice: keep one of them.")
+    return dict(pairs)
+
+
+def _from_file(ctx: Any) -> list[Any]:
+    """The parameters of a command whose values the configuration gave."""
+    if ctx.params.get("config") is None:
+        return []
+    return [param for param in ctx.command.params if ctx.get_parameter_source(param.name).name == "DEFAULT_MAP"]
+
+
 def _names(param: Any) -> list[tuple[str, bool]]:
     """The keys that a parameter goes by, and what they say: False for the name that turns a flag off."""
     if param.name in NEVER or not all(option.startswith("-") for option in param.opts):
@@ -139,28 +191,43 @@ def _value(path: Path, name: str, param: Any, flag: bool, value: Any) -> Any:
     """What the file says of one option, as the parser takes it."""
     if param.is_flag:
         if not isinstance(value, bool):
-            raise OptionError(f"{path}: {name} must be true or false, not {value!r}.")
+            raise OptionError(f"{path}: {name} must be true or false, not {_said(value)}.")
         return value == flag
     if isinstance(value, bool):
         raise OptionError(f"{path}: {name} must be a word or a number, not {str(value).lower()}.")
     if isinstance(value, Mapping):
+        if param.name not in MAPPED and not (param.name in BY_FACE and param.multiple):
+            raise OptionError(f"{path}: {name} takes one {_kind(param)}, not a mapping.")
         value = [f"{key}={_scalar(path, name, part)}" for key, part in value.items()]
     elif isinstance(value, list):
         value = [_scalar(path, name, part) for part in value]
     else:
         value = [_scalar(path, name, value)]
+    if param.name in PATHS and "" in value:
+        raise OptionError(f"{path}: {name} is empty: give a file or folder.")
     value = [_resolve(path, param.name, part) for part in value]
-    if param.multiple or param.nargs > 1:
+    if param.multiple:
         return value
-    if param.name in PATHS and len(value) != 1:
-        raise OptionError(f"{path}: {name} takes one file, not {len(value)}.")
-    return ",".join(value)
+    if param.name not in LISTED and len(value) != param.nargs:
+        wanted = f"{param.nargs} {_kind(param)}s" if param.nargs > 1 else f"one {_kind(param)}"
+        raise OptionError(f"{path}: {name} takes {wanted}, not {len(value)}.")
+    return value if param.nargs > 1 else ",".join(value)
+
+
+def _kind(param: Any) -> str:
+    return "file" if param.name in PATHS else "value"
 
 
 def _scalar(path: Path, name: str, value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise OptionError(f"{path}: {name} has a value that is neither a word nor a number: {value!r}.")
+        raise OptionError(f"{path}: {name} has a value that is neither a word nor a number: {_said(value)}.")
     return str(value)
+
+
+def _said(value: Any) -> str:
+    """A value for a sentence; never the whole of a list, which references may make endless."""
+    kinds = {"dict": "a mapping", "list": "a list", "NoneType": "null", "bool": str(value is True).lower()}
+    return kinds.get(type(value).__name__) or f"the text {str(value)!r}"
 
 
 def _resolve(path: Path, name: str, text: str) -> str:

@@ -2,16 +2,13 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
-from ui.cli import EXIT_BUG, EXIT_INTERRUPTED, main
 from weights.registry import get
 
 FPS, FRAMES = Fraction(30000, 1001), 10  # of the clip in conftest.py
@@ -191,40 +188,6 @@ def test_the_command_draws_with_mini_in_a_fresh_process(files, motion_file, tmp_
     assert done.returncode == 0, done.stderr
     assert len(read(output)[1]) == 3
     assert done.stderr.startswith(f"{output}: 3 frames"), "only the report, no library's chatter"
-
-
-def test_terminated_in_the_middle_leaves_nothing(files, motion_file, tmp_path):
-    long = tmp_path / "long.safetensors"
-    assert main(["motion", "join", *[str(motion_file)] * 60, "-o", str(long), "-q"]) == 0
-    work = tmp_path / "work"
-    work.mkdir()
-    command = [sys.executable, "-m", "ui.cli", "animate", "-s", str(files / "portrait.png"), "-m", str(long)]
-    process = subprocess.Popen(
-        [*command, "--method", "warp", "-o", str(work / "out.mp4")], stderr=subprocess.PIPE, text=True
-    )
-    deadline = time.monotonic() + 60
-    while not any(work.glob(".out.mp4.*")) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(0.3)
-    process.send_signal(signal.SIGTERM)
-    err = process.communicate(timeout=60)[1]
-    assert process.returncode == EXIT_INTERRUPTED and "interrupted" in err
-    assert list(work.iterdir()) == []
-
-
-def test_an_unforeseen_error_asks_for_a_report_and_shows_the_stack_only_with_debug(capsys, monkeypatch):
-    from ui.cli import _say_other
-
-    monkeypatch.delenv("MIEN_DEBUG", raising=False)
-    try:
-        raise RuntimeError("two\nlines")
-    except RuntimeError as error:
-        assert _say_other(error) == EXIT_BUG
-        err = capsys.readouterr().err
-        assert err.count("\n") == 1 and "two lines" in err and "report" in err
-        monkeypatch.setenv("MIEN_DEBUG", "1")
-        _say_other(error)
-        assert "Traceback" in capsys.readouterr().err
 
 
 def test_models_lists_every_licence(mien):

@@ -279,11 +279,3 @@ def test_other_commands_say_one_sentence_too(mien, files, more_bad, tmp_path, ca
 def test_a_folder_that_cannot_be_made(mien, files, words):
     code, _, err = mien(*words.format(files=files).split(), "-o", "/proc/new")
     assert code == EXIT_ERROR and "/proc" in err and err.count("\n") == 1
-
-
-def test_a_full_disk_in_the_middle_is_one_sentence(capsys):
-    from ui.cli import _say_other
-
-    assert _say_other(OSError(28, "No space left on device", "/somewhere/file")) == EXIT_ERROR
-    err = capsys.readouterr().err
-    assert err.startswith("mien: /somewhere/file cannot be used (No space left on device): ") and err.count("\n") == 1

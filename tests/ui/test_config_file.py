@@ -125,13 +125,28 @@ def test_talk_and_dub_take_files_too(mien, job, files):
         ("", "no configuration"),
         ("source: [", "no YAML that can be read (line 1"),
         ("seed: 1\nseed: 2", "'seed' stands there twice"),
-        ("side-by-side: maybe", "side-by-side must be true or false, not 'maybe'"),
+        ("side-by-side: maybe", "run.yaml: side-by-side must be true or false, not the text 'maybe'"),
+        ("quiet: 'true'", "quiet must be true or false, not the text 'true'"),
+        ("crf: {low: 3}", "run.yaml: crf takes one value, not a mapping"),
+        ("source: {left: a.png}", "source takes one file, not a mapping"),
+        ("face: [0, 1]", "face takes one value, not 2"),
+        ("steps: [1, 2]", "steps takes one value, not 2"),
+        ("sign-with: cert.pem", "sign-with takes 2 files, not 1"),
+        ("region: [lips, null]", "region has a value that is neither a word nor a number: null"),
+        ("trim-end: 1:30", "run.yaml: trim-end is '1:30': "),
+        ("smooth: 2026-01-01", "smooth is '2026-01-01': "),
+        ("motion: smile\nregion: ears", "run.yaml: Unknown region 'ears' in --region"),
+        ("report: ''", "report is empty"),
+        ("s: portrait.png", "unknown option 's': did you mean source"),
+        ("Seed: 1", "unknown option 'Seed': did you mean seed"),
+        ("strength:\n\tlips: 1", "run.yaml is no YAML that can be read (line 2: indent with spaces instead of tabs)"),
+        ('{"seed": 1, "seed": 2}', "gives 'seed' twice"),
         ("crf: true", "crf must be a word or a number"),
-        ("crf: {a: {b: 1}}", "neither a word nor a number"),
+        ("strength: {a: {b: 1}}", "neither a word nor a number: a mapping"),
         ("source: [a.png, b.png]", "source takes one file, not 2"),
         ("relative: true\nabsolute: true", "gives absolute twice"),
-        ("crf: 99", "--crf"),
-        ("seed: abc", "--seed"),
+        ("crf: 99", "run.yaml: crf is '99': "),
+        ("seed: abc", "run.yaml: seed is 'abc': "),
         ("command: talk", "is for `mien talk`"),
     ],
 )
@@ -139,6 +154,24 @@ def test_mistakes_are_one_sentence(mien, job, text, sentence):
     (job / "run.yaml").write_text(text)
     code, out, err = mien("animate", "--config", job / "run.yaml", "-s", job / "portrait.png", "-o", job / "o.mp4")
     assert (code, out) == (2, "") and sentence in err and err.count("\n") == 1
+
+
+def test_an_option_of_the_command_line_is_not_blamed_on_the_file(mien, job):
+    code, _, err = mien("animate", "--config", job / "run.yaml", "--region", "ears")
+    assert code == 2 and err.startswith("mien: Unknown region 'ears'")
+
+
+def test_other_encodings(mien, job, params):
+    (job / "c.yaml").write_text("seed: 3\n", encoding="utf-8-sig")
+    assert read_config(job / "c.yaml", "animate", params) == {"seed": "3"}
+    (job / "c.yaml").write_text("source: Zoë.png\n", encoding="latin-1")
+    assert "save it as UTF-8" in mien("animate", "--config", job / "c.yaml")[2]
+
+
+def test_names_stay_as_they_are_written(tmp_path, params):
+    (tmp_path / "c.yaml").write_text("output: 2026-01-01\nface: 010\nfps: 29.970\nseed: null\n")
+    found = read_config(tmp_path / "c.yaml", "animate", params)
+    assert found == {"output": f"{tmp_path}/2026-01-01", "face": "010", "fps": "29.970"}
 
 
 def test_missing_and_binary_files_are_one_sentence(mien, job):

@@ -57,6 +57,79 @@ def test_a_format_without_a_place_for_it_is_told(mien, drawn, files):
     assert code == 2 and "C2PA has no place in .webm files" in err and not (drawn / "no.webm").exists()
 
 
+def signed(path, target, source_type, parent=None):
+    """A copy of a JPEG, signed by another program: made as source_type says, or by an edit of `parent`."""
+    import c2pa
+
+    from animate.signing import Credential
+
+    own = Credential.test_one()
+    info = c2pa.C2paSignerInfo(alg=own.algorithm, sign_cert=own.chain, private_key=own.key, ta_url=None)
+    made = {"actions": [{"action": "c2pa.created", "digitalSourceType": source_type}]}
+    assertions = [{"label": "c2pa.actions.v2", "data": made}] if parent is None else []
+    manifest = {"claim_generator_info": [{"name": "Camera"}], "assertions": assertions}
+    with c2pa.Signer.from_info(info) as signer, c2pa.Builder(manifest) as builder, path.open("rb") as source:
+        if parent is not None:
+            builder.set_intent(c2pa.C2paBuilderIntent.EDIT)
+            with parent.open("rb") as first:
+                builder.add_ingredient({"title": "first", "relationship": "parentOf"}, "image/jpeg", first)
+        with target.open("w+b") as file:
+            builder.sign(signer, "image/jpeg", source, file)
+    return target
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory):
+    from animate.media import write_image
+
+    path = tmp_path_factory.mktemp("photo") / "plain.jpg"
+    write_image(path, np.full((16, 16, 3), 90, np.uint8))
+    return path
+
+
+IPTC = "http://cv.iptc.org/newscodes/digitalsourcetype/"
+CAPTURED, MADE = f"{IPTC}digitalCapture", f"{IPTC}trainedAlgorithmicMedia"
+
+
+@needs_c2pa
+def test_a_signed_photograph_is_not_said_to_be_generated(mien, photo, tmp_path):
+    path = signed(photo, tmp_path / "photo.jpg", CAPTURED)
+    code, found = state_of(mien, path)
+    assert (code, found["state"], found["generated"]) == (1, "signed", False)
+    _, out, _ = mien("verify", path)
+    assert "does not say that it is AI-generated" in out and "valid" in out
+
+
+@needs_c2pa
+def test_a_manifest_alone_says_it_and_a_later_one_does_not_hide_it(mien, photo, tmp_path):
+    first = signed(photo, tmp_path / "made.jpg", MADE)
+    again = signed(photo, tmp_path / "cut.jpg", None, parent=first)
+    for path in (first, again):
+        code, found = state_of(mien, path)
+        assert (code, found["state"], found["generated"], found["facts"]) == (0, "signed", True, {})
+        assert found["signature"]["digital_source_types"] == [MADE]
+
+
+@needs_c2pa
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [("empty", "is empty"), ("key", "private key"), ("der", "in DER"), ("damaged", "damaged"), ("leaf", "authority's")],
+)
+def test_authorities_that_cannot_be_read_are_named_and_not_the_video(mien, drawn, tmp_path, name, word):
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    from animate.signing import Credential
+
+    own = Credential.test_one()
+    leaf, _ = x509.load_pem_x509_certificates(own.chain)
+    content = {"empty": b"", "key": own.key, "der": leaf.public_bytes(Encoding.DER), "damaged": own.chain[:200]}
+    content |= {"leaf": leaf.public_bytes(Encoding.PEM)}
+    (tmp_path / "bad.pem").write_bytes(content[name])
+    code, out, err = mien("verify", drawn / "signed.mp4", "--trust", tmp_path / "bad.pem")
+    assert (code, out) == (2, "") and word in err and "bad.pem" in err and "signed.mp4" not in err
+
+
 @needs_c2pa
 def test_a_changed_file_is_broken(mien, drawn, tmp_path):
     data = bytearray((drawn / "signed.mp4").read_bytes())
@@ -80,7 +153,7 @@ def test_nothing_is_found_in_an_input(mien, files):
     for name in ("portrait.png", "clip.mp4"):
         assert state_of(mien, files / name) == (
             1,
-            {"file": str(files / name), "state": "nothing", "signature": None, "problems": []}
+            {"file": str(files / name), "state": "nothing", "generated": False, "signature": None, "problems": []}
             | {"facts": state_of(mien, files / name)[1]["facts"]},
         )
 
