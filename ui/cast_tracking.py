@@ -153,6 +153,8 @@ class Clips:
             tracks = self.tracker.track(frames, reader.fps, max_faces=1 if alone else None, name=path)
             note_faults(reader, self.report, f"driving clip {path.name}")
             chosen = choose(tracks)
+            if len(chosen[0].valid) == 1:
+                self.report.note(f"{path.name} is a single frame, in which nothing moves.")
             motions = [Motion.from_track(track, source=path.name) for track in chosen]
         features = [None] * len(chosen)
         if self.encoder is not None:

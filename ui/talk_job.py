@@ -149,6 +149,8 @@ def _follow_head(path: Path, tracker: FaceTracker, report: RunReport, progress: 
     with report.stage("tracking"), VideoReader(path) as reader:
         frames = progress.follow(reader, "tracking", reader.frames)
         face = follow(tracker, frames, reader.fps, path)
+        if len(face.valid) == 1:
+            raise OptionError(f"{path} is a single frame, in which no head moves: give --pose-from a video.")
         note_faults(reader, report, "pose video")
     missing = int((~face.valid).sum())
     if missing:

@@ -8,6 +8,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from animate.errors import OptionError
+
 from . import options as words
 from .console import Progress
 from .drawing import note_faults
@@ -35,7 +37,7 @@ def track_driving(
     """The motion of the chosen person in the driving clip, and the second of the clip at which it begins.
 
     Raises MediaError, FaceError for a clip without a picture or a face, OptionError where `work` belongs to another
-    job.
+    job, or where nothing moves because the clip is a single frame.
     """
     if work is None:
         return _track(options, path, tracker, report, progress)
@@ -68,6 +70,11 @@ def _track(
     ):
         frames = progress.follow(reader, "tracking", reader.frames)
         track = choose_track(tracker, frames, reader.fps, options.driving_face, path)
+        if len(track.valid) == 1 and options.relative:
+            raise OptionError(
+                f"{path} is a single frame, in which nothing moves: give a video, a built-in motion (--motion smile), "
+                "or --absolute to take its head pose."
+            )
         note_faults(reader, report, "driving clip")
         return Motion.from_track(track, source=path.name), reader.start
 

@@ -33,10 +33,13 @@ of a looped clip.
 FIXED = ("drivers_per_portrait", "seconds")
 """Settings that the cases are made by: in a suite.yaml they are as they were when it was prepared."""
 
-RESERVED = frozenset(
-    {"cases", "features", "inputs.json", "manifest.csv", "report.csv", "report.html", "report.json", "report.md"}
-    | {"run-suite.yaml", "run.json", "suite.yaml", "tracks", "videos"}
+OF_RUNS = frozenset(
+    ("inputs.json", "logs", "report.csv", "report.html", "report.json", "report.md", "run-suite.yaml", "suite.yaml")
+    + ("tracks",)
 )
+"""What a folder of runs holds besides a folder for each system."""
+
+RESERVED = OF_RUNS | {"cases", "features", "manifest.csv", "run.json", "videos"}
 """Names that runs, reports and exported inputs have for files and folders of their own."""
 
 NAME_LENGTH = 121

@@ -29,6 +29,7 @@ import numpy as np
 from animate.errors import OptionError
 from bench.runner.clip import TrackedClip
 from bench.runner.scene import LeftOut, Scene
+from bench.suites.checks import OF_RUNS, file_key
 
 Role = Literal["system", "baseline", "truth"]
 
@@ -36,12 +37,6 @@ BASELINES = ("still", "warp", "copy")
 """Run beside every system, so that its figures can be judged."""
 
 TRUTH = "truth"
-
-OCCUPIED = frozenset(
-    ("suite.yaml", "run-suite.yaml", "inputs.json", "tracks", "logs")
-    + tuple(f"report.{kind}" for kind in ("html", "md", "json", "csv"))
-)
-"""Names in a folder of runs that are no run's."""
 
 _NAMED = re.compile(r"([^\W_][\w.-]*)=(.+)", re.DOTALL)
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
@@ -197,7 +192,7 @@ def parse_system(word: str, role: Role = "system") -> SystemSpec:
             '{output}".'
         )
     spec = SystemSpec(name, f"{kind}:{rest}", role)
-    if spec.folder.lower() in OCCUPIED:
+    if file_key(spec.folder) in OF_RUNS:
         raise OptionError(f"A system cannot be called {name}: runs keep something else under {spec.folder}.")
     return spec
 

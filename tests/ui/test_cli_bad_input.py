@@ -56,6 +56,7 @@ def rewrite_motion(source: Path, target: Path, header=None, tensors=None) -> Non
 # (what the command is told differently, words that the sentence must hold); {bad} and {files} are the folders
 CASES = {
     "no face in the portrait": (["-s", "{files}/noise.png"], ["noise.png", "face"]),
+    "a picture as a driver": (["-d", "{files}/portrait.png"], ["portrait.png", "single frame", "--absolute"]),
     "no face in the clip": (["-d", "{files}/faceless.mp4"], ["faceless.mp4", "face"]),
     "no such portrait": (["-s", "{bad}/nowhere.png"], ["nowhere.png", "does not exist"]),
     "no such clip": (["-d", "{bad}/nowhere.mp4"], ["nowhere.mp4", "does not exist"]),

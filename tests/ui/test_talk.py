@@ -169,6 +169,7 @@ CASES = {
     "no face in the portrait": (["-s", "{files}/noise.png"], ["noise.png", "face"]),
     "no such pose video": (["--pose-from", "{sounds}/nowhere.mp4"], ["nowhere.mp4", "does not exist"]),
     "no face in the pose video": (["--pose-from", "{files}/faceless.mp4"], ["faceless.mp4", "face"]),
+    "a picture as a pose video": (["--pose-from", "{files}/portrait.png"], ["portrait.png", "single frame"]),
     "pose video without picture": (["--pose-from", "{sounds}/speech.wav"], ["speech.wav", "no picture"]),
     "unknown emotion": (["--emotion", "hungry"], ["hungry", "happy"]),
     "unknown style": (["--style", "wild"], ["wild", "lively"]),
