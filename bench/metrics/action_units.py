@@ -56,6 +56,7 @@ class AUMesh(PairedTracks):
 
 class _Classified(FrameMean):
     requires = frozenset({"driver"})
+    reads_face = True
     weights: str
     side: int = 224
     scale: float = 1.2

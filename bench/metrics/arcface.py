@@ -10,8 +10,8 @@ import numpy as np
 
 from animate import topology
 from animate.recognition import cosine
-from bench.metrics.base import FrameMean, Reference, Sample
-from bench.metrics.identity import EVERY
+from bench.metrics.base import Sample
+from bench.metrics.identity import Identity
 from bench.metrics.onnx_network import picture_batch, run
 from weights.registry import get
 
@@ -51,7 +51,10 @@ def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def aligned(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-    """The face as ArcFace was trained on it, (112, 112, 3) uint8."""
+    """The face as ArcFace was trained on it, (112, 112, 3) uint8.
+
+    A face that becomes less than half as large is blurred before; insightface's own code samples it as it is.
+    """
     matrix = similarity(landmarks[list(POINTS), :2].astype(np.float64), TEMPLATE)
     shrink = float(np.hypot(*matrix[0, :2]))
     image = np.ascontiguousarray(image[..., :3])
@@ -66,30 +69,21 @@ def embedding(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
 
 
 @dataclass
-class IdentityArcFace(FrameMean):
+class IdentityArcFace(Identity):
     """Cosine similarity of ArcFace's descriptors of output and portrait, mean over every fifth frame."""
 
     name = "identity_arcface"
-    direction = "higher"
-    unit = "cosine"
     source = "Deng et al. 2019, ArcFace, section 3; CSIM of EmojiBench++ and its peers"
     needs = NEEDS
-    requires = frozenset({"portrait"})
-    takes_reference = True
 
-    reference: Reference
     portrait: np.ndarray | None = field(default=None, init=False)
-    turn: int = field(default=0, init=False)
 
     @classmethod
     def missing(cls) -> str | None:
         return missing()
 
     def measure(self, sample: Sample) -> float | None:
-        if self.reference.landmarks is None or not sample.redetected:
-            return None
-        self.turn += 1
-        if (self.turn - 1) % EVERY or sample.output_landmarks is None:
+        if sample.output_landmarks is None:
             return None
         if self.portrait is None:
             self.portrait = embedding(self.reference.image, self.reference.landmarks)

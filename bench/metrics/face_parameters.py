@@ -25,24 +25,47 @@ from bench.metrics.local_weights import describe, weight_file, weights_missing
 WEIGHTS = "smirk"
 SIDE = 224
 CROP_SCALE = 1.4
-"""Side of the square that SMIRK sees over the larger side of the landmarks' box."""
+"""Side of the square that SMIRK sees over the mean of the two sides of the landmarks' box."""
 
 
 def face_square(image: np.ndarray, landmarks: np.ndarray, side: int, scale: float) -> np.ndarray:
     """An upright square round a face, (side, side, 3) uint8; outside the picture it is black.
 
+    A larger square is averaged over areas: cut out at the picture's own scale, then made smaller.
+
     Args:
         image: (H, W, 3) uint8.
-        landmarks: (478, 2 or 3) px.
+        landmarks: (478, 2 or 3) px; the first pixel's middle is at 0.5.
         side: px of the result.
         scale: side of the square over the larger side of the landmarks' box.
     """
     low, high = landmarks[:, :2].min(0), landmarks[:, :2].max(0)
-    factor = side / max(float((high - low).max()) * scale, 1e-6)
-    shift = side / 2 - factor * (low + high) / 2
+    length = max(float((high - low).max()) * scale, 1e-6)
+    cut = max(int(np.ceil(length)), side)
+    square = _sampled(image, cut / length, (cut - 1) / 2 - cut / length * ((low + high) / 2 - 0.5), cut)
+    return square if cut == side else cv2.resize(square, (side, side), interpolation=cv2.INTER_AREA)
+
+
+def smirk_square(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    """The face as the demo published with SMIRK cuts it, (224, 224, 3) uint8; outside the picture it is black.
+
+    The square's side is a whole number of px; its corners come to lie on the middles of the corner pixels. As there,
+    values are linear between four neighbours however much smaller the face becomes; they are rounded, where the demo
+    cuts the fraction off.
+
+    Args:
+        image: (H, W, 3) uint8.
+        landmarks: (478, 2 or 3) px.
+    """
+    low, high = landmarks[:, :2].min(0), landmarks[:, :2].max(0)
+    length = max(int(float((high - low).mean()) * CROP_SCALE), 1)
+    factor = (SIDE - 1) / length
+    return _sampled(image, factor, factor * (length / 2 - (low + high) / 2), SIDE)
+
+
+def _sampled(image: np.ndarray, factor: float, shift: np.ndarray, side: int) -> np.ndarray:
     matrix = np.array([[factor, 0, shift[0]], [0, factor, shift[1]]])
-    way = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
-    return cv2.warpAffine(np.ascontiguousarray(image[..., :3]), matrix, (side, side), flags=way)
+    return cv2.warpAffine(np.ascontiguousarray(image[..., :3]), matrix, (side, side), flags=cv2.INTER_LINEAR)
 
 
 @lru_cache(maxsize=1)
@@ -57,7 +80,7 @@ def parameters(image: np.ndarray, landmarks: np.ndarray) -> tuple[np.ndarray, np
     """Expression (e,) and pose (3,) parameters of a face."""
     import torch
 
-    crop = torch.from_numpy(face_square(image, landmarks, SIDE, CROP_SCALE)).permute(2, 0, 1)[None].float() / 255
+    crop = torch.from_numpy(smirk_square(image, landmarks)).permute(2, 0, 1)[None].float() / 255
     with torch.no_grad():
         expression, pose = network()(crop)
     return expression[0].numpy(), pose[0].numpy()
@@ -67,6 +90,7 @@ class _Parameters(FrameMean):
     direction = "lower"
     requires = frozenset({"driver"})
     needs = describe(WEIGHTS)
+    reads_face = True
     part: int
 
     @classmethod
