@@ -12,6 +12,7 @@ import numpy as np
 from animate.errors import MienError
 from animate.sliders import RANGES, FaceSliders
 
+from .signature import find_credential
 from .web_examples import example_portrait, examples
 from .web_page import Page, output_name
 from .web_parts import command_output, gr, portrait_input
@@ -142,10 +143,12 @@ def edit_tab(page: Page, studio: Studio) -> None:
             image, sliders, path = picture(portrait, values, paint=True)
             name = output_name(path, "edited")
             made = Provenance("portrait edit", studio.model)
-            write_image(folder / f"{name}.png", image, provenance=made)
+            for file in (folder / f"{name}.png", folder / f"{name}.jpg"):  # saved, and shown or saved by a right click
+                write_image(file, image, provenance=made, credential=find_credential(file, None, None))
             sliders.motion().save(folder / f"{name}.safetensors")
             line = f"mien animate -s {path.name} -m {name}.safetensors -o {name}-%05d.png"
-            yield _flat(image), str(folder / f"{name}.png"), str(folder / f"{name}.safetensors"), line
+            shown, *kept = (str(folder / f"{name}{suffix}") for suffix in (".jpg", ".png", ".safetensors"))
+            yield shown, *kept, line
 
     def released(portrait: str, *values: float):
         if not portrait:

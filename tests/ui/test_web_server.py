@@ -114,6 +114,17 @@ def test_edit_gives_a_picture_and_a_key_frame_that_draws_it(client, files, tmp_p
     assert np.array_equal(read_image(next(tmp_path.glob("frame-*.png"))), drawn)
 
 
+def test_what_edit_shows_and_saves_says_where_it_comes_from(client, files, mien):
+    from animate.signing import available
+
+    shown, picture, _, _ = client.predict(portrait=upload(files / "portrait.png"), smile=1, api_name="/edit")
+    for file in (shown, picture):
+        code, said, _ = mien("verify", file, "--json")
+        said = json.loads(said)
+        assert code == 0 and said["generated"], file
+        assert bool(said["signature"]) == available(), file
+
+
 def test_an_empty_number_is_its_default(client, files, motion_file):
     _, _, command, _ = animate(
         client, upload(files / "portrait.png"), motion_file=upload(motion_file), seed=None, trim_start=None
