@@ -56,10 +56,12 @@ def drawing_tab(page: Page, name: str, what: str, hint: str) -> Iterator[Drawing
         events.append(filled.then(tab.fn, tab.inputs, outputs.all, api_visibility="private", **DRAWING))
         filled.then(**show)
 
-    def cancel(request: gr.Request) -> str:
+    def cancel(request: gr.Request) -> tuple[Any, str]:
         return page.cancel(name, request)
 
-    ended = stop.click(cancel, None, outputs.status, cancels=events, queue=False, api_visibility="private")
+    ended = stop.click(
+        cancel, None, [outputs.video, outputs.status], cancels=events, queue=False, api_visibility="private"
+    )
     ended.then(page.cancelled, None, outputs.status, queue=False, show_progress="hidden", api_visibility="private")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -142,8 +143,9 @@ def _check_sound(path: Path, limits: Limits) -> None:
 
 def _check_seconds(path: Path, seconds: float | None, limits: Limits) -> None:
     if seconds is not None and seconds > limits.seconds:
+        lasts = math.ceil(10 * seconds) / 10
         raise MediaError(
-            f"{path.name} lasts {seconds:.0f} s, more than {limits.seconds:g}: cut it, or use the command line."
+            f"{path.name} lasts {lasts:g} s, more than {limits.seconds:g}: cut it, or use the command line."
         )
 
 

@@ -6,6 +6,7 @@ import re
 import shlex
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from .report import RunReport
 
 CANCELLED = "Cancelled; nothing was kept."
+REMEMBERED = 1000  # users whose preview is remembered
 ERROR_SHOWN = 20  # seconds; the status keeps the sentence
 
 
@@ -48,7 +50,8 @@ class Page:
     def __post_init__(self) -> None:
         self.ready = threading.Event()
         self.ready.set()
-        self._jobs: dict[str, WatchedProgress] = {}
+        self._jobs: dict[tuple[str, str], WatchedProgress] = {}
+        self._previewed: OrderedDict[tuple[str, str], bool] = OrderedDict()  # whose video shows a mere preview
         self._lock = threading.Lock()
         self._closing, self._drawings = False, 0
 
@@ -75,13 +78,14 @@ class Page:
         chosen = {"side_by_side": side_by_side, "method": method, "seed": int(seed or 0)}
         return {"model": self.model, "device": self.device} | chosen
 
-    def cancel(self, name: str, request: gr.Request) -> str:
-        """Ends this user's job in a tab at its next frame."""
+    def cancel(self, name: str, request: gr.Request) -> tuple[Any, str]:
+        """Ends this user's job in a tab at its next frame; (video, status): a preview does not stay as the result."""
+        key = request.session_hash or "", name
         with self._lock:
-            progress = self._jobs.get((request.session_hash or "", name))
+            progress, previewed = self._jobs.get(key), self._previewed.pop(key, False)
         if progress is not None:
             progress.cancel()
-        return CANCELLED
+        return (None if previewed else gr.skip()), CANCELLED
 
     def cancelled(self) -> str:
         """Says so again: a last word of the drawing may have been on its way and have come after the first."""
@@ -119,15 +123,16 @@ class Page:
         """Updates of (video, status, command, report): a quick preview first, at the end the result.
 
         name: of the tab's endpoint. make: the job, which writes into a folder. quick: the job's preview, which writes
-        into that folder as well.
+        into that folder as well. An earlier video stays until there is another.
         """
+        key = request.session_hash or "", name
         with self._counted(), self.workplace() as folder:
             try:
                 if not self.ready.is_set():
                     yield gr.skip(), "Loading the models …", gr.skip(), gr.skip()
                 job = make(folder)
                 line = shlex.join(command_of(job, names={}))
-                yield None, "Looking at the files …", line, None
+                yield gr.skip(), "Looking at the files …", gr.skip(), gr.skip()
                 so_far = ""
                 if quick is not None and job.method == "mini":
                     first = Running(lambda progress: preview(quick, job, folder, run, progress), self.limits.minutes)
@@ -137,7 +142,8 @@ class Page:
                     path = first.result
                     if path is not None:
                         so_far = " · shown so far: the quick preview"
-                        yield str(path), f"Starting …{so_far}", gr.skip(), gr.skip()
+                        self._shows_preview(key)
+                        yield str(path), f"Starting …{so_far}", line, None
                 running = Running(lambda progress: run(job, progress), self.limits.minutes)
                 with self._known(name, request, running.progress):
                     for stand in running:
@@ -146,13 +152,25 @@ class Page:
                 facts = _nameless(report.as_dict(), folder, self.uploads)
                 facts.pop("options", None)  # with this machine's paths; the command line says the same
                 text = _nameless(told(report), folder, self.uploads)
+                self._left(key)
                 yield str(job.output), text, line, facts
             except Cancelled:
-                yield gr.skip(), CANCELLED, gr.skip(), gr.skip()
+                yield self._left(key), CANCELLED, gr.skip(), gr.skip()
             except Exception as error:
                 sentence = self.sentence(error, folder)
-                yield gr.skip(), sentence, gr.skip(), gr.skip()
+                yield self._left(key), sentence, gr.skip(), gr.skip()
                 raise gr.Error(sentence, duration=ERROR_SHOWN, print_exception=False) from error
+
+    def _shows_preview(self, key: tuple[str, str]) -> None:
+        with self._lock:
+            self._previewed[key] = True
+            while len(self._previewed) > REMEMBERED:
+                self._previewed.popitem(last=False)
+
+    def _left(self, key: tuple[str, str]) -> Any:
+        """What the video shows after a job without a result: what it showed before, never the preview."""
+        with self._lock:
+            return None if self._previewed.pop(key, False) else gr.skip()
 
     @contextmanager
     def _counted(self) -> Iterator[None]:

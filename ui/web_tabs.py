@@ -90,7 +90,9 @@ def animate_tab(page: Page) -> None:
             shown = examples(rows, [portrait, motion], list(builtin_motions()), "Try it with an astronaut's portrait")
         tab.fn = animate
         tab.inputs = [portrait, motion, clip, motion_file, region, relative, *strengths, trim_start, trim_end, *drawn]
-        tab.filled = [shown.load_input_event] if shown else []
+        if shown:  # a clip that lies there would count before the example's motion
+            private = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
+            tab.filled = [shown.load_input_event.then(lambda: (None, None), None, [clip, motion_file], **private)]
 
 
 def talk_tab(page: Page) -> None:

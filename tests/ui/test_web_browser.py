@@ -138,6 +138,12 @@ def test_animate_with_an_uploaded_portrait(tab, files, motion_file):
     with page.expect_download() as download:
         panel(page).get_by_role("link", name="Download").or_(panel(page).get_by_label("Download")).first.click()
     assert download.value.suggested_filename.endswith(".mp4")
+    shown = result_video(page).get_attribute("src")
+    panel(page).get_by_label("Begin at second").fill("99")
+    page.locator("#animate-run").click()
+    expect(page.locator(".toast-body").last).to_be_visible()
+    expect(status(page)).not_to_contain_text("frames of 256×256")
+    assert result_video(page).get_attribute("src") == shown
 
 
 def test_an_example_starts_at_one_click_shows_a_preview_and_progress_and_can_be_cancelled(tab):
@@ -150,6 +156,19 @@ def test_an_example_starts_at_one_click_shows_a_preview_and_progress_and_can_be_
     page.locator("#animate-cancel").click()
     expect(status(page)).to_contain_text("Cancelled")
     page.wait_for_timeout(700)
+    expect(status(page)).to_contain_text("Cancelled")
+    expect(page.locator("#animate-out video[src*='file=']")).to_have_count(0)
+
+
+def test_an_example_moves_as_it_says_though_a_clip_lies_there(tab, motion_file):
+    pytest.importorskip("skimage", reason="the extra `demo` brings the example's portrait")
+    page = tab("Animate")
+    unfold(page, "Move it")
+    put(page, 2, motion_file)
+    panel(page).get_by_role("button", name="nod", exact=True).click()
+    told(page, "quick preview")
+    expect(page.locator("#animate-command textarea")).to_have_value(re.compile("-m nod"))
+    page.locator("#animate-cancel").click()
     expect(status(page)).to_contain_text("Cancelled")
 
 
