@@ -11,7 +11,7 @@ from gradio.components.base import Component
 
 from .cli_options import LAST_SEED
 from .web_page import Page
-from .web_parts import Outputs, gr
+from .web_parts import PRIVATE, Outputs, gr
 
 DRAWING = {"concurrency_limit": 1, "concurrency_id": "drawing", "trigger_mode": "once", "show_progress": "minimal"}
 METHODS = [("Network (mini)", "mini"), ("Warp and prior alone, faster", "prior")]
@@ -62,7 +62,7 @@ def drawing_tab(page: Page, name: str, what: str, hint: str) -> Iterator[Drawing
     ended = stop.click(
         cancel, None, [outputs.video, outputs.status], cancels=events, queue=False, api_visibility="private"
     )
-    ended.then(page.cancelled, None, outputs.status, queue=False, show_progress="hidden", api_visibility="private")
+    ended.then(page.cancelled, None, outputs.status, **PRIVATE)
 
 
 def to_the_result(name: str) -> str:

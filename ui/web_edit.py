@@ -15,7 +15,7 @@ from animate.sliders import RANGES, FaceSliders
 from .signature import find_credential
 from .web_examples import example_portrait, examples
 from .web_page import Page, output_name
-from .web_parts import command_output, gr, portrait_input
+from .web_parts import PRIVATE, command_output, gr, portrait_input
 
 if TYPE_CHECKING:
     from animate.animator import PortraitAnimator
@@ -143,12 +143,13 @@ def edit_tab(page: Page, studio: Studio) -> None:
             image, sliders, path = picture(portrait, values, paint=True)
             name = output_name(path, "edited")
             made = Provenance("portrait edit", studio.model)
-            for file in (folder / f"{name}.png", folder / f"{name}.jpg"):  # saved, and shown or saved by a right click
-                write_image(file, image, provenance=made, credential=find_credential(file, None, None))
-            sliders.motion().save(folder / f"{name}.safetensors")
+            shown, png, key = (folder / f"{name}{suffix}" for suffix in (".jpg", ".png", ".safetensors"))
+            credential = find_credential(png, None, None)
+            write_image(png, image, provenance=made, credential=credential)
+            write_image(shown, _flat(image), provenance=made, credential=credential)
+            sliders.motion().save(key)
             line = f"mien animate -s {path.name} -m {name}.safetensors -o {name}-%05d.png"
-            shown, *kept = (str(folder / f"{name}{suffix}") for suffix in (".jpg", ".png", ".safetensors"))
-            yield shown, *kept, line
+            yield str(shown), str(png), str(key), line
 
     def released(portrait: str, *values: float):
         if not portrait:
@@ -186,7 +187,7 @@ def edit_tab(page: Page, studio: Studio) -> None:
 
     inputs, outputs = [portrait, *sliders], [result, png, key, command]
     painting = {"concurrency_limit": 1, "concurrency_id": "edit", "trigger_mode": "always_last"}
-    quick = {"queue": False, "show_progress": "hidden", "trigger_mode": "always_last", "api_visibility": "private"}
+    quick = PRIVATE | {"trigger_mode": "always_last"}
     run.click(edit, inputs, outputs, api_name="edit", show_progress="minimal", **painting)
     for slider in sliders:
         slider.input(preview, inputs, result, **quick)

@@ -14,7 +14,7 @@ from .paths import builtin_motions
 from .web_drawing import drawing_tab, how_drawn
 from .web_examples import example_group, examples
 from .web_page import Page, output_name
-from .web_parts import files_input, gr, portrait_input
+from .web_parts import PRIVATE, files_input, gr, portrait_input
 from .web_preview import quick_animation
 
 if TYPE_CHECKING:
@@ -163,21 +163,20 @@ def group_tab(page: Page, studio: Studio) -> None:
         tab.inputs = [portrait, cast, clips, ends, sound, *drawn]
         tab.filled = [shown.load_input_event] if shown else []
 
-    private = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
-    queued = private | {"queue": True, "concurrency_limit": 1, "concurrency_id": "edit"}  # the page shows its errors
+    queued = PRIVATE | {"queue": True, "concurrency_limit": 1, "concurrency_id": "edit"}  # the page shows its errors
     portrait.input(lambda path: (*look(path), ""), portrait, [faces, place, cast], **queued)
     for filled in tab.filled:
         filled.then(look, portrait, [faces, place], **queued)
-    faces.select(chosen, portrait, place, **private)
-    place.change(show, [portrait, place], faces, **private)
-    place.change(lambda text, face: _driver_of(text, face), [cast, place], driver, **private)
+    faces.select(chosen, portrait, place, **PRIVATE)
+    place.change(show, [portrait, place], faces, **PRIVATE)
+    place.change(lambda text, face: _driver_of(text, face), [cast, place], driver, **PRIVATE)
     clips.change(
         lambda paths: gr.Dropdown(choices=["", *(Path(path).name for path in paths or []), *builtin_motions()]),
         clips,
         driver,
-        **private,
+        **PRIVATE,
     )
-    driver.input(with_driver_chosen, [cast, place, driver], cast, **private)
+    driver.input(with_driver_chosen, [cast, place, driver], cast, **PRIVATE)
 
 
 def with_driver_chosen(text: str, face: str | None, driver: str) -> Any:

@@ -6,7 +6,6 @@ import re
 import shlex
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -51,7 +50,7 @@ class Page:
         self.ready = threading.Event()
         self.ready.set()
         self._jobs: dict[tuple[str, str], WatchedProgress] = {}
-        self._previewed: OrderedDict[tuple[str, str], bool] = OrderedDict()  # whose video shows a mere preview
+        self._previewed: dict[tuple[str, str], bool] = {}  # whose video shows a mere preview, oldest first
         self._lock = threading.Lock()
         self._closing, self._drawings = False, 0
 
@@ -82,10 +81,10 @@ class Page:
         """Ends this user's job in a tab at its next frame; (video, status): a preview does not stay as the result."""
         key = request.session_hash or "", name
         with self._lock:
-            progress, previewed = self._jobs.get(key), self._previewed.pop(key, False)
+            progress = self._jobs.get(key)
         if progress is not None:
             progress.cancel()
-        return (None if previewed else gr.skip()), CANCELLED
+        return self._left(key), CANCELLED
 
     def cancelled(self) -> str:
         """Says so again: a last word of the drawing may have been on its way and have come after the first."""
@@ -136,7 +135,7 @@ class Page:
                 so_far = ""
                 if quick is not None and job.method == "mini":
                     first = Running(lambda progress: preview(quick, job, folder, run, progress), self.limits.minutes)
-                    with self._known(name, request, first.progress):
+                    with self._known(key, first.progress):
                         for stand in first:
                             yield gr.skip(), f"Quick preview. {stand}", gr.skip(), gr.skip()
                     path = first.result
@@ -145,14 +144,14 @@ class Page:
                         self._shows_preview(key)
                         yield str(path), f"Starting …{so_far}", line, None
                 running = Running(lambda progress: run(job, progress), self.limits.minutes)
-                with self._known(name, request, running.progress):
+                with self._known(key, running.progress):
                     for stand in running:
                         yield gr.skip(), f"{stand}{so_far}", gr.skip(), gr.skip()
                 report = running.result
                 facts = _nameless(report.as_dict(), folder, self.uploads)
                 facts.pop("options", None)  # with this machine's paths; the command line says the same
                 text = _nameless(told(report), folder, self.uploads)
-                self._left(key)
+                self._previewed.pop(key, None)
                 yield str(job.output), text, line, facts
             except Cancelled:
                 yield self._left(key), CANCELLED, gr.skip(), gr.skip()
@@ -164,11 +163,11 @@ class Page:
     def _shows_preview(self, key: tuple[str, str]) -> None:
         with self._lock:
             self._previewed[key] = True
-            while len(self._previewed) > REMEMBERED:
-                self._previewed.popitem(last=False)
+            if len(self._previewed) > REMEMBERED:
+                del self._previewed[next(iter(self._previewed))]
 
     def _left(self, key: tuple[str, str]) -> Any:
-        """What the video shows after a job without a result: what it showed before, never the preview."""
+        """The video's update when a job ends without a result: it shows what it showed before, never the preview."""
         with self._lock:
             return None if self._previewed.pop(key, False) else gr.skip()
 
@@ -183,8 +182,7 @@ class Page:
                 self._drawings -= 1
 
     @contextmanager
-    def _known(self, name: str, request: gr.Request, progress: WatchedProgress) -> Iterator[None]:
-        key = request.session_hash or "", name
+    def _known(self, key: tuple[str, str], progress: WatchedProgress) -> Iterator[None]:
         with self._lock:
             self._jobs[key] = progress
         try:

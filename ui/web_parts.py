@@ -10,6 +10,8 @@ import gradio as gr  # noqa: E402
 from gradio.components.base import Component  # noqa: E402
 from gradio.data_classes import FileData, ListFiles  # noqa: E402
 
+#: How what the page does for itself is run: at once, past the queue, unseen, and not in the API.
+PRIVATE = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
 NOT_UPLOADED = "Only files that were uploaded to this page are read: upload the file first."
 STRENGTHS = ("eyes", "brows", "lips", "jaw", "gaze", "rotation", "translation")
 

@@ -12,7 +12,16 @@ from .talk_job import TalkJob
 from .web_drawing import drawing_tab, how_drawn, how_said
 from .web_examples import NO_EXAMPLE, example_clip, example_portrait, example_speech, examples
 from .web_page import Page, output_name
-from .web_parts import clip_input, files_input, gr, portrait_input, sound_input, strength_sliders, strength_words
+from .web_parts import (
+    PRIVATE,
+    clip_input,
+    files_input,
+    gr,
+    portrait_input,
+    sound_input,
+    strength_sliders,
+    strength_words,
+)
 from .web_preview import quick_animation, quick_dub, quick_talk
 
 EMOTIONS = ["neutral", "happy", "sad", "angry", "surprised"]
@@ -91,8 +100,7 @@ def animate_tab(page: Page) -> None:
         tab.fn = animate
         tab.inputs = [portrait, motion, clip, motion_file, region, relative, *strengths, trim_start, trim_end, *drawn]
         if shown:  # a clip that lies there would count before the example's motion
-            private = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
-            tab.filled = [shown.load_input_event.then(lambda: (None, None), None, [clip, motion_file], **private)]
+            tab.filled = [shown.load_input_event.then(lambda: (None, None), None, [clip, motion_file], **PRIVATE)]
 
 
 def talk_tab(page: Page) -> None:
@@ -219,10 +227,9 @@ def dub_tab(page: Page) -> None:
                 with gr.Column(elem_classes="mien-try"):
                     gr.Markdown("Try it with a clip of an astronaut")
                     try_it = gr.Button("let her say hello", size="sm", elem_id="dub-example")
-                put = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
 
                 def example() -> tuple[str, str]:
                     page.ready.wait()
                     return str(example_clip(page.work)), str(sentence)
 
-                tab.filled = [try_it.click(example, None, [video, speech], **put)]
+                tab.filled = [try_it.click(example, None, [video, speech], **PRIVATE)]

@@ -274,11 +274,11 @@ def test_a_page_that_ends_ends_its_jobs(tmp_path):
 
     from ui.web_page import Page
 
-    page, request, seen = Page(tmp_path), type("Request", (), {"session_hash": "one"}), threading.Event()
+    page, seen = Page(tmp_path), threading.Event()
 
     def watch():
         running = Running(lambda progress: list(progress.follow(_slowly(1000), "drawing", 1000)))
-        with page._known("animate", request, running.progress):
+        with page._known(("one", "animate"), running.progress):
             for _ in running:
                 seen.set()
 

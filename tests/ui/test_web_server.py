@@ -125,6 +125,18 @@ def test_what_edit_shows_and_saves_says_where_it_comes_from(client, files, mien)
         assert bool(said["signature"]) == available(), file
 
 
+def test_edit_shows_a_transparent_portrait_on_grey_and_saves_it_transparent(client, files, tmp_path):
+    from animate.media import read_image, write_image
+
+    image = read_image(files / "portrait.png")
+    cut = np.dstack([image, np.full(image.shape[:2], 255, np.uint8)])
+    cut[:16, :16, 3] = 0
+    write_image(tmp_path / "cut.png", cut)
+    shown, picture, _, _ = client.predict(portrait=upload(tmp_path / "cut.png"), smile=1, api_name="/edit")
+    assert np.abs(read_image(shown)[2:8, 2:8].astype(int) - 128).max() <= 4
+    assert (read_image(picture)[2:8, 2:8, 3] == 0).all()
+
+
 def test_an_empty_number_is_its_default(client, files, motion_file):
     _, _, command, _ = animate(
         client, upload(files / "portrait.png"), motion_file=upload(motion_file), seed=None, trim_start=None
