@@ -12,6 +12,7 @@ from gradio.components.base import Component
 from .cli_options import LAST_SEED
 from .web_page import Page
 from .web_parts import PRIVATE, Outputs, gr
+from .web_values import endpoint
 
 DRAWING = {"concurrency_limit": 1, "concurrency_id": "drawing", "trigger_mode": "once", "show_progress": "minimal"}
 METHODS = [("Network (mini)", "mini"), ("Warp and prior alone, faster", "prior")]
@@ -50,6 +51,7 @@ def drawing_tab(page: Page, name: str, what: str, hint: str) -> Iterator[Drawing
         with gr.Column(min_width=300, elem_classes="mien-out", elem_id=f"{name}-out"):
             outputs = Outputs(name, hint)
     show = {"fn": None, "js": to_the_result(name), "api_visibility": "private"}
+    endpoint(tab.fn, tab.inputs)
     events = [start.click(tab.fn, tab.inputs, outputs.all, api_name=name, **DRAWING)]
     start.click(**show)
     for filled in tab.filled:

@@ -16,6 +16,7 @@ from .signature import find_credential
 from .web_examples import example_portrait, examples
 from .web_page import Page, output_name
 from .web_parts import PRIVATE, command_output, gr, portrait_input
+from .web_values import endpoint
 
 if TYPE_CHECKING:
     from animate.animator import PortraitAnimator
@@ -188,7 +189,7 @@ def edit_tab(page: Page, studio: Studio) -> None:
     inputs, outputs = [portrait, *sliders], [result, png, key, command]
     painting = {"concurrency_limit": 1, "concurrency_id": "edit", "trigger_mode": "always_last"}
     quick = PRIVATE | {"trigger_mode": "always_last"}
-    run.click(edit, inputs, outputs, api_name="edit", show_progress="minimal", **painting)
+    run.click(endpoint(edit, inputs), inputs, outputs, api_name="edit", show_progress="minimal", **painting)
     for slider in sliders:
         slider.input(preview, inputs, result, **quick)
         slider.release(released, inputs, outputs, api_visibility="private", show_progress="hidden", **painting)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 from .web_limits import Limits
@@ -99,7 +100,26 @@ class _Guarded:
                 message["headers"] = [*message["headers"], *((n, v) for n, v in HEADERS.items() if n not in given)]
             await send(message)
 
-        await self.app(scope, more, answer)
+        try:
+            await self.app(scope, more, answer)
+        except (KeyError, TypeError) as error:  # gradio's, before it answers; it would print a stack and say nothing
+            fault = _fault_of_call(scope["path"], error)
+            if fault is None:
+                raise
+            await _refuse(send, *fault)
+
+
+def _fault_of_call(path: str, error: Exception) -> tuple[int, str] | None:
+    """Status and sentence for a call of an endpoint that is not there, or with parameters that it has not."""
+    call = path.rstrip("/").rpartition("/")
+    if not call[0].startswith(f"{_API}call"):
+        return None
+    if isinstance(error, KeyError):
+        return (404, "There is nothing here.") if error.args == (f"/{call[2]}",) else None
+    said = re.search(r"Parameter `(.*)` is not a valid", str(error))
+    if said is None:
+        return None
+    return 422, f'{call[2]} has no parameter {said[1][:60]!r}: "Use via API" on the page lists those that it has.'
 
 
 async def _refuse(send, status: int, sentence: str) -> None:

@@ -185,6 +185,37 @@ def called(web_page, name, arguments) -> str:
         return answer.read().decode()
 
 
+WRONG = ["x" * 300, [1], {"a": 1}, 1e30, float("nan"), 10**400]
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "wrong", "why"),
+    [
+        ("edit", "yaw", [*WRONG, True, ""], "yaw must be "),
+        ("animate", "seed", [*WRONG, True, ""], "seed must be "),
+        ("animate", "relative", [*WRONG, "yes", 1], "relative must be true or false"),
+        ("animate", "motion", [*WRONG, True, "dance"], "motion must be "),
+        ("talk", "emotion", [*WRONG, True, "bored"], "emotion must be "),
+        ("dub", "face", [*WRONG[1:], True], "face must be a text"),
+        ("group", "cast", [*WRONG[1:], True], "cast must be a text"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_told_in_a_sentence(web_page, capfd, name, key, wrong, why):
+    for value in wrong:
+        said = called(web_page, name, {key: value})
+        assert "event: error" in said and why in said, (value, said)
+        assert len(json.loads(said.rpartition("data: ")[2])["error"]) < 200, value
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_call_that_does_not_fit_is_told_in_a_sentence(web_page, capfd):
+    assert "edit has no parameter 'smirk'" in called(web_page, "edit", {"smirk": 1})
+    assert "There is nothing here" in called(web_page, "nonsense", {})
+    for name, wanted in {"animate": "portrait", "talk": "portrait", "dub": "video", "edit": "portrait"}.items():
+        assert f"Give a {wanted} first" in called(web_page, name, {})
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_no_listener_of_the_page_reads_a_file_that_was_not_uploaded(web_page, secrets):
     """Those as well that have no name, which the page itself calls by their number."""
     config = json.loads(asked(web_page, "/config")[1])

@@ -137,6 +137,11 @@ def test_edit_shows_a_transparent_portrait_on_grey_and_saves_it_transparent(clie
     assert (read_image(picture)[2:8, 2:8, 3] == 0).all()
 
 
+def test_what_a_call_leaves_out_has_the_pages_value(client, files):
+    _, _, command, _ = client.predict(portrait=upload(files / "portrait.png"), api_name="/animate", **QUICK)
+    assert "-m smile" in command and shlex.split(command)[-2:] == ["--method", "prior"]
+
+
 def test_an_empty_number_is_its_default(client, files, motion_file):
     _, _, command, _ = animate(
         client, upload(files / "portrait.png"), motion_file=upload(motion_file), seed=None, trim_start=None
