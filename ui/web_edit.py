@@ -212,7 +212,10 @@ EXAMPLES = {
 def _slider(name: str) -> gr.Slider:
     low, high = RANGES[name]
     step = 1 if high > 1 else 0.05
-    return gr.Slider(low, high, 0, step=step, label=LABELS[name], elem_id=f"edit-{name}", min_width=200)
+    both = ["mien-both"] if low == -high else []
+    return gr.Slider(
+        low, high, 0, step=step, label=LABELS[name], elem_id=f"edit-{name}", elem_classes=both, min_width=200
+    )
 
 
 def _flat(image: np.ndarray) -> np.ndarray:

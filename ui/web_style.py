@@ -36,6 +36,13 @@ CSS = """
 .mien-try { flex-direction: column; gap: 6px !important; }
 .mien-try p { margin: 0; }
 .mien-try button { width: fit-content; font-weight: 400; border: 1px solid var(--border-color-primary); }
+.mien-command .block-title, .mien-command [data-testid=block-info] { padding-right: 2.6em; }
+/* filled from its middle, where nothing is changed, not from its left end */
+.mien-both input[type=range]::-webkit-slider-runnable-track {
+  background: linear-gradient(to right, var(--neutral-200) min(50%, var(--range_progress)),
+    var(--slider-color) min(50%, var(--range_progress)), var(--slider-color) max(50%, var(--range_progress)),
+    var(--neutral-200) max(50%, var(--range_progress))) !important;
+}
 .mien-columns:has(#group-faces) #group-portrait { height: 120px !important; }
 .mien-go {
   position: sticky !important; bottom: 0; z-index: 60; padding: 8px 0; background: var(--body-background-fill);
